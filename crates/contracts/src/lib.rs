@@ -1,0 +1,1 @@
+//! The contracts of Statehouse: messages, state, tasks and references.

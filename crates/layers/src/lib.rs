@@ -1,0 +1,1 @@
+//! Layers around adapters: guard, timeout, retry, observe.

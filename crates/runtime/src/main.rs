@@ -1,0 +1,2 @@
+//! The `statehouse` binary.
+fn main() {}

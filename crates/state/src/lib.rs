@@ -1,0 +1,1 @@
+//! State service, outbox relay, watch, cache, trio and LIFO processor.
