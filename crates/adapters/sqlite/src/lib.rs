@@ -1,1 +1,3 @@
 //! The SQLite adapter.
+
+pub mod engine;

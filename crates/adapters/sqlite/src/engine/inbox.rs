@@ -1,0 +1,105 @@
+//! Where jobs wait for the writer.
+
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{EngineError, job::Job};
+
+/// The jobs handed in and not yet taken.
+#[derive(Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Box<dyn Job>>,
+    /// The writer sleeps until this many jobs are there; 0 while it does not sleep.
+    wanted: usize,
+    nudged: bool,
+    closed: bool,
+}
+
+/// What the writer found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// There are jobs to run.
+    Jobs,
+    /// Nothing came within the time given, or somebody nudged.
+    Nothing,
+    /// The inbox is closed and empty.
+    Closed,
+}
+
+impl Inbox {
+    /// Hands in a job.
+    pub(super) fn push(&self, job: Box<dyn Job>) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(EngineError::Closed);
+        }
+        state.jobs.push(job);
+        let wake = state.wanted != 0 && state.jobs.len() >= state.wanted;
+        if wake {
+            state.wanted = 0;
+        }
+        drop(state);
+        if wake {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Makes a sleeping writer look around.
+    pub(super) fn nudge(&self) {
+        self.state.lock().nudged = true;
+        self.changed.notify_one();
+    }
+
+    /// Takes no more jobs; those inside are still run.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Moves all waiting jobs to the end of `into`; when there are none, sleeps up to `patience`,
+    /// or without end.
+    pub(super) fn take(&self, into: &mut Vec<Box<dyn Job>>, patience: Option<Duration>) -> Taken {
+        let mut state = self.state.lock();
+        if state.jobs.is_empty() && !state.closed && !state.nudged {
+            state.wanted = 1;
+            match patience {
+                Some(patience) => {
+                    self.changed.wait_for(&mut state, patience);
+                }
+                None => self.changed.wait(&mut state),
+            }
+            state.wanted = 0;
+        }
+        state.nudged = false;
+        into.append(&mut state.jobs);
+        match (into.is_empty(), state.closed) {
+            (false, _) => Taken::Jobs,
+            (true, true) => Taken::Closed,
+            (true, false) => Taken::Nothing,
+        }
+    }
+
+    /// Sleeps until `count` jobs wait or `patience` is over.
+    pub(super) fn gather(&self, count: usize, patience: Duration) {
+        let mut state = self.state.lock();
+        if state.jobs.len() < count && !state.closed {
+            state.wanted = count;
+            self.changed.wait_for(&mut state, patience);
+            state.wanted = 0;
+        }
+    }
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! What a job sees: the connection inside the group's transaction, the group's clock, counters,
+//! and the wake-ups to send after the commit.
+
+use std::{cell::RefCell, collections::HashMap, ops::Deref};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::Channel;
+
+/// The engine's own table, created with the first schema version.
+pub(super) const COUNTERS_SQL: &str = "CREATE TABLE IF NOT EXISTS engine_counter (
+    family INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (family, id)
+) WITHOUT ROWID";
+
+const READ_COUNTER: &str = "SELECT value FROM engine_counter WHERE family = ?1 AND id = ?2";
+const ADD_TO_COUNTER: &str = "INSERT INTO engine_counter (family, id, value) VALUES (?1, ?2, ?3)
+    ON CONFLICT (family, id) DO UPDATE SET value = value + excluded.value";
+const REMOVE_COUNTER: &str = "DELETE FROM engine_counter WHERE family = ?1 AND id = ?2";
+
+/// Names one counter: a family chosen by the role that owns it, and a row id within the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Counter {
+    /// What is counted; each role uses numbers of its own.
+    pub family: u32,
+    /// Whose count it is, such as the row id of a group.
+    pub id: i64,
+}
+
+impl Counter {
+    /// The counter `id` of `family`.
+    #[must_use]
+    pub const fn new(family: u32, id: i64) -> Self {
+        Self { family, id }
+    }
+
+    /// The committed value; 0 for a counter never touched.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn read(self, connection: &Connection) -> rusqlite::Result<i64> {
+        let value = connection
+            .prepare_cached(READ_COUNTER)?
+            .query_row((self.family, self.id), |row| row.get(0))
+            .optional()?;
+        Ok(value.unwrap_or(0))
+    }
+}
+
+/// What the jobs of a group leave for its end, with what is needed to forget one job's part.
+#[derive(Debug, Default)]
+pub(super) struct GroupState {
+    deltas: HashMap<Counter, i64>,
+    wakes: Vec<Channel>,
+    job_deltas: Vec<(Counter, i64)>,
+    job_wakes_from: usize,
+}
+
+impl GroupState {
+    /// Forgets everything, for a new group.
+    pub(super) fn reset(&mut self) {
+        self.deltas.clear();
+        self.wakes.clear();
+        self.begin_job();
+    }
+
+    /// Marks the start of a job.
+    pub(super) fn begin_job(&mut self) {
+        self.job_deltas.clear();
+        self.job_wakes_from = self.wakes.len();
+    }
+
+    /// Forgets what the running job left.
+    pub(super) fn undo_job(&mut self) {
+        for (counter, delta) in self.job_deltas.drain(..) {
+            *self.deltas.entry(counter).or_insert(0) -= delta;
+        }
+        self.wakes.truncate(self.job_wakes_from);
+    }
+
+    /// Writes the pending deltas, one row per counter.
+    pub(super) fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        for (counter, delta) in self.deltas.drain().filter(|(_, delta)| *delta != 0) {
+            connection.prepare_cached(ADD_TO_COUNTER)?.execute((
+                counter.family,
+                counter.id,
+                delta,
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the channels to wake, when several transactions made up a group.
+    pub(super) fn replace_wakes(&mut self, wakes: Vec<Channel>) {
+        self.wakes = wakes;
+    }
+
+    /// The channels to wake, each once.
+    pub(super) fn wakes(&mut self) -> &[Channel] {
+        self.wakes.sort_unstable();
+        self.wakes.dedup();
+        &self.wakes
+    }
+}
+
+/// The transaction of a group, as one job sees it.
+///
+/// It dereferences to the connection. A job must not begin, commit or roll back: the engine does.
+#[derive(Debug)]
+pub struct Tx<'c> {
+    connection: &'c Connection,
+    now: i64,
+    state: &'c RefCell<GroupState>,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        now: i64,
+        state: &'c RefCell<GroupState>,
+    ) -> Self {
+        Self {
+            connection,
+            now,
+            state,
+        }
+    }
+
+    /// The group's time, in microseconds since the Unix epoch. It is the same for all jobs of a
+    /// group and never before that of an earlier group of this process.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// Wakes the listeners of `channel` once the group is committed.
+    pub fn notify(&self, channel: Channel) {
+        let mut state = self.state.borrow_mut();
+        if state.wakes.last() != Some(&channel) || state.wakes.len() == state.job_wakes_from {
+            state.wakes.push(channel);
+        }
+    }
+
+    /// Adds to a counter. The sum of a group's additions is written as one row at its end, and
+    /// counts as nothing written when the job fails.
+    pub fn add(&self, counter: Counter, delta: i64) {
+        let mut state = self.state.borrow_mut();
+        *state.deltas.entry(counter).or_insert(0) += delta;
+        state.job_deltas.push((counter, delta));
+    }
+
+    /// A counter's value, with the additions of this group.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn counter(&self, counter: Counter) -> rusqlite::Result<i64> {
+        let pending = self
+            .state
+            .borrow()
+            .deltas
+            .get(&counter)
+            .copied()
+            .unwrap_or(0);
+        Ok(counter.read(self.connection)? + pending)
+    }
+
+    /// Drops a counter whose owner is deleted, so that its row does not stay behind.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove_counter(&self, counter: Counter) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(REMOVE_COUNTER)?
+            .execute((counter.family, counter.id))?;
+        let mut state = self.state.borrow_mut();
+        if let Some(pending) = state.deltas.remove(&counter) {
+            state.job_deltas.push((counter, -pending));
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}

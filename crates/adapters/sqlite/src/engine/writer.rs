@@ -1,0 +1,335 @@
+//! The writer thread: gathers what waits into one transaction, commits it, answers.
+//!
+//! Three passes, each needed only when the one before it failed. The plain pass runs every job
+//! in one transaction. A job that fails without having written costs nothing; one that fails
+//! after writing spoils the transaction, so the guarded pass runs the jobs again with a savepoint
+//! each. When the transaction itself breaks (a full disk, a commit that fails), every job runs
+//! again alone, so that each gets an answer of its own.
+
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::Connection;
+
+use super::{
+    EngineError, EngineOptions, Schema, Tx,
+    checkpoint::Checkpointer,
+    handle::Shared,
+    inbox::Taken,
+    job::{Job, Ran},
+    open, readers,
+    transaction::GroupState,
+};
+
+/// The most jobs one transaction takes.
+const MAX_GROUP: usize = 2048;
+
+/// A group is committed once it has run this long, whatever still waits.
+const MAX_GROUP_TIME: Duration = Duration::from_millis(20);
+
+/// After this many jobs in a row that the storage refused, the rest of the group is not tried.
+const REFUSALS: usize = 3;
+
+/// Opens the file and starts its threads.
+pub(super) fn start(
+    path: PathBuf,
+    options: EngineOptions,
+    schema: Schema,
+) -> Result<Arc<Shared>, EngineError> {
+    let connection = open::writer(&path, &options, schema)?;
+    let shared = Arc::new(Shared::new(path, options));
+    let readers = readers::start(&shared, &shared.path, &shared.options)
+        .inspect_err(|_| shared.readers.close())?;
+    let writer = Writer::new(connection, Arc::clone(&shared))?;
+    thread::Builder::new()
+        .name("sqlite-writer".to_owned())
+        .spawn(move || writer.run(readers))
+        .map_err(|error| {
+            shared.readers.close();
+            EngineError::Io {
+                message: error.to_string(),
+                ambiguous: false,
+            }
+        })?;
+    Ok(shared)
+}
+
+/// Why a group could not be committed as it was run.
+enum Spoiled {
+    /// A job failed after it had written.
+    ByJob,
+    /// The transaction itself failed.
+    Broken(EngineError),
+}
+
+impl From<rusqlite::Error> for Spoiled {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    shared: Arc<Shared>,
+    checkpointer: Checkpointer,
+    group: RefCell<GroupState>,
+    last_time: i64,
+    last_size: usize,
+    data_version: i64,
+}
+
+impl Writer {
+    fn new(mut connection: Connection, shared: Arc<Shared>) -> Result<Self, EngineError> {
+        let checkpointer = Checkpointer::attach(&mut connection, &shared)?;
+        let mut writer = Self {
+            connection,
+            shared,
+            checkpointer,
+            group: RefCell::default(),
+            last_time: 0,
+            last_size: 0,
+            data_version: 0,
+        };
+        writer.foreign_commit();
+        Ok(writer)
+    }
+
+    fn run(mut self, readers: Vec<JoinHandle<()>>) {
+        let mut jobs = Vec::new();
+        loop {
+            match self.next(&mut jobs) {
+                Taken::Jobs => self.work(&mut jobs),
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if self.shared.hub.is_awaited() && self.foreign_commit() {
+                self.shared.hub.wake_all();
+            }
+        }
+        self.shared.readers.close();
+        for reader in readers {
+            // A reader that panicked has nothing left to finish.
+            let _ = reader.join();
+        }
+        let Self {
+            connection,
+            shared,
+            checkpointer,
+            ..
+        } = self;
+        checkpointer.finish(&connection);
+        drop(connection);
+        shared.mark_ended();
+    }
+
+    /// Waits for jobs. Callers answered together come back together, a little apart; waiting for
+    /// as many as last time makes one group of them. A lone caller is never waited for.
+    fn next(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> Taken {
+        let _ = self.last_size;
+        let patience = if self.shared.hub.is_awaited() {
+            Some(self.shared.options.foreign_poll)
+        } else {
+            self.checkpointer.patience()
+        };
+        let taken = self.shared.inbox.take(jobs, patience);
+        if taken == Taken::Nothing {
+            self.checkpointer.idle(&self.connection);
+        }
+        taken
+    }
+
+    /// Commits all jobs, in as few groups as the limits allow.
+    fn work(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        self.last_size = jobs.len();
+        let mut waiting = &mut jobs[..];
+        while !waiting.is_empty() {
+            let size = waiting.len().min(MAX_GROUP);
+            let done = self.commit(&mut waiting[..size]);
+            for job in &mut waiting[..done] {
+                job.reply();
+            }
+            self.shared.hub.wake(self.group.borrow_mut().wakes());
+            self.checkpointer.after_commit(&self.connection);
+            waiting = &mut waiting[done..];
+        }
+        jobs.clear();
+    }
+
+    /// Gives every one of the first jobs a result that is durable, and says how many.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> usize {
+        let now = self.tick();
+        match self.pass(jobs, now, Guard::None) {
+            Ok(done) => return done,
+            Err(Spoiled::Broken(error @ EngineError::Busy { .. })) => {
+                return refuse_all(jobs, &error);
+            }
+            Err(Spoiled::ByJob) if jobs.len() == 1 => return 1,
+            Err(Spoiled::ByJob) => {
+                if let Ok(done) = self.pass(jobs, now, Guard::Savepoint) {
+                    return done;
+                }
+            }
+            Err(Spoiled::Broken(error)) => {
+                if error.is_storage_failure() {
+                    self.checkpointer.make_room(&self.connection);
+                }
+            }
+        }
+        self.commit_each_alone(jobs, now)
+    }
+
+    fn commit_each_alone(&mut self, jobs: &mut [Box<dyn Job>], now: i64) -> usize {
+        let mut refusals = 0;
+        let mut wakes = Vec::new();
+        for tried in 0..jobs.len() {
+            match self.pass(&mut jobs[tried..=tried], now, Guard::None) {
+                Ok(_) | Err(Spoiled::ByJob) => {
+                    refusals = 0;
+                    wakes.extend_from_slice(self.group.borrow_mut().wakes());
+                }
+                Err(Spoiled::Broken(error)) => {
+                    refusals += usize::from(error.is_storage_failure());
+                    if refusals == REFUSALS {
+                        refuse_all(&mut jobs[tried..], &error);
+                        break;
+                    }
+                    jobs[tried].fail(error);
+                }
+            }
+        }
+        self.group.borrow_mut().replace_wakes(wakes);
+        jobs.len()
+    }
+
+    /// Runs the first jobs in one transaction and commits it. An error leaves no transaction.
+    fn pass(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
+        self.group.borrow_mut().reset();
+        self.begin()?;
+        let result = self.run_all(jobs, now, guard).and_then(|done| {
+            self.group.borrow_mut().flush(&self.connection)?;
+            let commit = self.connection.prepare_cached("COMMIT")?.execute(());
+            commit.map_err(|error| Spoiled::Broken(EngineError::from(error).at_commit()))?;
+            Ok(done)
+        });
+        if result.is_err() {
+            self.group.borrow_mut().reset();
+            self.roll_back();
+        }
+        result
+    }
+
+    fn begin(&self) -> Result<(), Spoiled> {
+        let begun = Instant::now();
+        match self
+            .connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute(())
+        {
+            Ok(_) => Ok(()),
+            Err(error) if open::is_busy(&error) => Err(Spoiled::Broken(EngineError::Busy {
+                waited: begun.elapsed(),
+            })),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn run_all(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
+        let begun = Instant::now();
+        let tx = Tx::new(&self.connection, now, &self.group);
+        let mut done = 0;
+        for job in jobs {
+            self.group.borrow_mut().begin_job();
+            guard.before(&self.connection)?;
+            let changes = self.connection.total_changes();
+            if job.run(&tx) == Ran::Refused {
+                self.group.borrow_mut().undo_job();
+                if self.connection.total_changes() != changes || self.connection.is_autocommit() {
+                    guard.undo(&self.connection)?;
+                }
+            }
+            guard.after(&self.connection)?;
+            done += 1;
+            if begun.elapsed() > MAX_GROUP_TIME {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit() {
+            // Some errors end the transaction by themselves; a failed ROLLBACK leaves none either.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// The time of a new group.
+    fn tick(&mut self) -> i64 {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.last_time = self
+            .last_time
+            .max(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
+        self.last_time
+    }
+
+    /// Whether another process committed since the last look. This connection's own commits do
+    /// not change its data version.
+    fn foreign_commit(&mut self) -> bool {
+        let version = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row((), |row| row.get(0)));
+        match version {
+            Ok(version) => std::mem::replace(&mut self.data_version, version) != version,
+            // Waking somebody for nothing is better than missing a commit.
+            Err(_) => true,
+        }
+    }
+}
+
+/// Answers all jobs with one error.
+fn refuse_all(jobs: &mut [Box<dyn Job>], error: &EngineError) -> usize {
+    for job in jobs.iter_mut() {
+        job.fail(error.clone());
+    }
+    jobs.len()
+}
+
+/// Whether each job of a pass has a savepoint.
+#[derive(Debug, Clone, Copy)]
+enum Guard {
+    None,
+    Savepoint,
+}
+
+impl Guard {
+    fn before(self, connection: &Connection) -> rusqlite::Result<()> {
+        self.execute(connection, "SAVEPOINT job")
+    }
+
+    fn after(self, connection: &Connection) -> rusqlite::Result<()> {
+        self.execute(connection, "RELEASE job")
+    }
+
+    /// Takes back what a failed job wrote.
+    fn undo(self, connection: &Connection) -> Result<(), Spoiled> {
+        match self {
+            Self::None => Err(Spoiled::ByJob),
+            Self::Savepoint => Ok(self.execute(connection, "ROLLBACK TO job")?),
+        }
+    }
+
+    fn execute(self, connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+        if let Self::Savepoint = self {
+            connection.prepare_cached(sql)?.execute(())?;
+        }
+        Ok(())
+    }
+}
