@@ -1,0 +1,519 @@
+//! Durable, versioned state.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    ChangeLog, ContentType, Glob, Id, Kind, Message, OpId, Outbox, Principal, Result,
+    StateCapability,
+};
+
+/// A version of one key: 1, 2, 3 …; at most `i64::MAX`. 0 stands for "no version".
+pub type Version = u64;
+
+/// The key of a record: its kind and its id. Shown as `kind/id`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StateKey {
+    /// What sort of thing it is: `task`, `agent`, `lifecycle`, `shared` or any other.
+    pub kind: Kind,
+    /// Which one.
+    pub id: Id,
+}
+
+impl StateKey {
+    /// A key of validated names.
+    pub fn new(kind: Kind, id: Id) -> Self {
+        Self { kind, id }
+    }
+
+    /// A key from text.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) when a name is not valid.
+    pub fn parse(kind: &str, id: &str) -> Result<Self> {
+        Ok(Self::new(Kind::new(kind)?, Id::new(id)?))
+    }
+}
+
+impl fmt::Display for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.id)
+    }
+}
+
+/// Why a version holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tombstone {
+    /// It was deleted.
+    Deleted,
+    /// It expired.
+    Expired,
+}
+
+/// One version of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its key.
+    pub key: StateKey,
+    /// Its version.
+    pub version: Version,
+    /// Its content; empty for a tombstone.
+    pub data: Bytes,
+    /// Its media type.
+    pub content_type: ContentType,
+    /// The schema of its content, a name or URI of up to 1,024 bytes.
+    pub schema: Option<String>,
+    /// When the key came to life: its first version, or the first after a tombstone.
+    pub created_at: Timestamp,
+    /// Who did that.
+    pub created_by: Principal,
+    /// When this version was written.
+    pub updated_at: Timestamp,
+    /// Who wrote it.
+    pub updated_by: Principal,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// Set when this version holds nothing.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// What must hold for a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// The key was never written, or is deleted or expired.
+    Absent,
+    /// The key is live at this version.
+    Version(Version),
+}
+
+/// Which version a rollback takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackTo {
+    /// The current version − 1; so twice is the undo.
+    Previous,
+    /// This one.
+    Version(Version),
+}
+
+/// What a write does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Replaces the whole record.
+    Put {
+        /// The content.
+        data: Bytes,
+        /// Its media type.
+        content_type: ContentType,
+        /// Its schema.
+        schema: Option<String>,
+        /// How long it lives; `None`: for ever.
+        ttl: Option<Duration>,
+    },
+    /// Makes a version whose content is the old content (none when absent) and these bytes. Media
+    /// type, schema and expiry stay; a key that was absent gets [`ContentType::BYTES`].
+    Append {
+        /// The bytes to add.
+        data: Bytes,
+    },
+    /// Makes a tombstone; of an absent key nothing.
+    Delete,
+    /// Writes nothing: only its precondition counts.
+    Check,
+    /// Makes a version with the content, media type and schema of an earlier one, without expiry;
+    /// of a tombstone it deletes.
+    Rollback {
+        /// Which one.
+        to: RollbackTo,
+    },
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Its key.
+    pub key: StateKey,
+    /// What it does.
+    pub operation: Operation,
+    /// What must hold.
+    pub precondition: Precondition,
+}
+
+impl Write {
+    /// Replaces the record by `data`, without expiry, whatever is there.
+    pub fn put(key: StateKey, data: impl Into<Bytes>, content_type: ContentType) -> Self {
+        let operation = Operation::Put {
+            data: data.into(),
+            content_type,
+            schema: None,
+            ttl: None,
+        };
+        Self {
+            key,
+            operation,
+            precondition: Precondition::None,
+        }
+    }
+
+    /// Appends `data`, whatever is there.
+    pub fn append(key: StateKey, data: impl Into<Bytes>) -> Self {
+        let operation = Operation::Append { data: data.into() };
+        Self {
+            key,
+            operation,
+            precondition: Precondition::None,
+        }
+    }
+
+    /// Deletes the record, whatever is there.
+    pub fn delete(key: StateKey) -> Self {
+        Self {
+            key,
+            operation: Operation::Delete,
+            precondition: Precondition::None,
+        }
+    }
+
+    /// Checks the precondition only.
+    pub fn check(key: StateKey, precondition: Precondition) -> Self {
+        Self {
+            key,
+            operation: Operation::Check,
+            precondition,
+        }
+    }
+
+    /// Goes back to an earlier version, whatever is there.
+    pub fn rollback(key: StateKey, to: RollbackTo) -> Self {
+        Self {
+            key,
+            operation: Operation::Rollback { to },
+            precondition: Precondition::None,
+        }
+    }
+
+    /// The same write under a precondition.
+    pub fn when(mut self, precondition: Precondition) -> Self {
+        self.precondition = precondition;
+        self
+    }
+}
+
+/// Where the messages of a transaction go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageDelivery {
+    /// Into the namespace's outbox, for its relay to send.
+    #[default]
+    Outbox,
+    /// Into the groups of the same store, inside the transaction (capability `deliver_local`).
+    Local,
+}
+
+/// Writes and messages that are applied all or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// The writes; no key twice.
+    pub writes: Vec<Write>,
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Where the messages go.
+    pub delivery: MessageDelivery,
+    /// The identity of the transaction, for repeats.
+    pub op_id: Option<OpId>,
+}
+
+impl Transaction {
+    /// Of one write.
+    pub fn of(write: Write) -> Self {
+        Self {
+            writes: vec![write],
+            ..Self::default()
+        }
+    }
+
+    /// A digest of what it does, without its op_id: by it a store tells a repeat from another
+    /// transaction under the same op_id. Message ids count, times do not.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        for write in &self.writes {
+            add(write.key.kind.as_str().as_bytes());
+            add(write.key.id.as_str().as_bytes());
+            add(format!("{:?}", write.precondition).as_bytes());
+            match &write.operation {
+                Operation::Put {
+                    data,
+                    content_type,
+                    schema,
+                    ttl,
+                } => {
+                    add(data);
+                    add(format!("put {content_type} {schema:?} {ttl:?}").as_bytes());
+                }
+                Operation::Append { data } => {
+                    add(data);
+                    add(b"append");
+                }
+                other => add(format!("{other:?}").as_bytes()),
+            }
+        }
+        for message in &self.messages {
+            add(message.id.0.as_bytes());
+            add(message.topic.as_str().as_bytes());
+            add(message.bytes());
+        }
+        add(format!("{:?}", self.delivery).as_bytes());
+        hash.finalize().into()
+    }
+}
+
+/// The answer to a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The number of the commit; later commits of a namespace have larger numbers.
+    pub commit: u64,
+    /// When, by the backend's clock: `updated_at` of what it wrote.
+    pub at: Timestamp,
+    /// The version of each write's key now, in their order: the new one, or for a check and a
+    /// delete of nothing the one that was there (0: none).
+    pub versions: Vec<Version>,
+    /// Whether this is the first result of a repeated op_id.
+    pub replayed: bool,
+}
+
+/// Which way a list goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Ascending byte order of the id.
+    #[default]
+    Ascending,
+    /// Descending byte order of the id.
+    Descending,
+}
+
+/// Where a page of a list begins. Opaque; good for the query that gave it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PageCursor(pub String);
+
+impl Debug for PageCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&self.0, f)
+    }
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The entries. A page may be empty and still have a next one.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<PageCursor>,
+}
+
+/// Which records to list.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// Of which kind.
+    pub kind: Kind,
+    /// Only ids that begin so.
+    pub prefix: Option<String>,
+    /// Only ids that match.
+    pub glob: Option<Glob>,
+    /// Which way.
+    pub direction: Direction,
+    /// Whether tombstones are listed as well.
+    pub tombstones: bool,
+    /// The most records; 0: as many as the backend likes.
+    pub limit: usize,
+    /// Where the page begins.
+    pub after: Option<PageCursor>,
+}
+
+impl ListQuery {
+    /// All live records of `kind`.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            prefix: None,
+            glob: None,
+            direction: Direction::Ascending,
+            tombstones: false,
+            limit: 0,
+            after: None,
+        }
+    }
+}
+
+/// Which versions to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only versions below this one.
+    pub before: Option<Version>,
+    /// The most versions; 0: as many as the backend likes.
+    pub limit: usize,
+    /// Whether their data is read; without, it is empty.
+    pub data: bool,
+}
+
+impl Default for HistoryQuery {
+    fn default() -> Self {
+        Self {
+            before: None,
+            limit: 0,
+            data: true,
+        }
+    }
+}
+
+/// What to forget. A version goes when it is beyond `keep_last` or was superseded more than
+/// `max_age` ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// Only of this kind.
+    pub kind: Option<Kind>,
+    /// Only of this key.
+    pub key: Option<StateKey>,
+    /// How many versions of a key stay, the current one included; at least 1.
+    pub keep_last: Option<u64>,
+    /// How long a version stays after it was superseded.
+    pub max_age: Option<Duration>,
+    /// How long a tombstone stays as a key's current version, before the key is forgotten as a
+    /// whole, with its history; `None`: for ever.
+    pub tombstones: Option<Duration>,
+}
+
+/// What a prune removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Versions, those of forgotten keys included.
+    pub versions: u64,
+    /// Keys that were forgotten.
+    pub keys: u64,
+}
+
+/// Keeps records with their versions.
+///
+/// # Versions
+/// - Versions of a key count by 1. A delete is a version, a tombstone; the delete of an absent key
+///   is `Ok` and makes none. A key's first version is 1, or the namespace's floor + 1: forgetting
+///   a tombstone raises the floor to its version, so a version never comes twice.
+/// - `Absent` holds for a key that was never written, deleted or expired; `Version(n)` for a live
+///   record at n only.
+/// - From `expires_at` on a record reads as absent; its version is n + 1 then, an `expired`
+///   tombstone, written once, with its change: by the next write, or within `expiry_lag`.
+///
+/// # Transactions
+/// - `apply` is one transaction: all writes and messages, or none. One key twice is
+///   [`InvalidArgument`](crate::ErrorKind::InvalidArgument). If a precondition fails, the
+///   [`Conflict`](crate::ErrorKind::Conflict) names every failed write with its current version.
+/// - Of N racing writers under the same `Version(n)` or `Absent`, exactly one wins.
+/// - A repeated `op_id` within the dedup window answers with the first result and `replayed`,
+///   whatever has happened since; with another fingerprint it is a
+///   [`Conflict`](crate::ErrorKind::Conflict) without detail. A transaction that failed leaves no
+///   op_id behind.
+/// - An `Append` costs what is appended, not what is there; every version reads back whole. Beyond
+///   `max_data` in all it is [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
+/// - Messages go to the [`Outbox`] in the same transaction, or with
+///   [`MessageDelivery::Local`] into the groups of the same store, under the rules of
+///   [`Producer::send`](crate::Producer::send); what it would refuse refuses the transaction.
+///
+/// # Reading
+/// - A handle reads what it wrote. `get_many` answers in the order asked, `None` for what is
+///   absent.
+/// - `list` goes in the byte order of ids; a record that is there all along appears exactly once
+///   over the pages, whatever else is written meanwhile. Tombstones only if asked.
+/// - `history` is newest first, tombstones included; of an unknown key it is empty.
+/// - `read_version` of a version that never was is [`NotFound`](crate::ErrorKind::NotFound), of one
+///   that was pruned [`Pruned`](crate::ErrorKind::Pruned).
+///
+/// # Rollback
+/// - A rollback is a new version with the content of an earlier one; it never rewrites. Onto a
+///   tombstone it deletes, from one it restores. Without a predecessor, or to a version that never
+///   was, it is [`NotFound`](crate::ErrorKind::NotFound); to a pruned one
+///   [`Pruned`](crate::ErrorKind::Pruned).
+///
+/// # Forgetting
+/// - `prune` never drops a key's current version, nor its latest live version while the key is
+///   known. What it keeps reads as before, appended versions too.
+#[async_trait]
+pub trait StateManager: ChangeLog + Outbox + Debug + Send + Sync {
+    /// What this manager can do.
+    fn capability(&self) -> StateCapability;
+
+    /// Applies a transaction. An empty one is `Ok` and commits nothing.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict), [`NotFound`](crate::ErrorKind::NotFound) and
+    /// [`Pruned`](crate::ErrorKind::Pruned) (rollback),
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
+    async fn apply(&self, transaction: Transaction) -> Result<Applied>;
+
+    /// The live records of these keys, in their order.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get_many(&self, keys: &[StateKey]) -> Result<Vec<Option<Record>>>;
+
+    /// One version of a key, also a tombstone.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Pruned`](crate::ErrorKind::Pruned).
+    async fn read_version(&self, key: &StateKey, version: Version) -> Result<Record>;
+
+    /// A page of records.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a cursor that is none.
+    async fn list(&self, query: ListQuery) -> Result<Page<Record>>;
+
+    /// Versions of a key that are kept, newest first; go on with `before` the last one.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn history(&self, key: &StateKey, query: HistoryQuery) -> Result<Vec<Record>>;
+
+    /// Forgets versions. Works in steps; what it has forgotten stays so when it fails.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for `keep_last` 0.
+    async fn prune(&self, prune: Prune) -> Result<Pruned>;
+
+    /// A page of the current records of all kinds, tombstones included, in the order of their
+    /// keys, for [`StateManager::import`] (capability `import_export`).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for a cursor that is none.
+    async fn export(&self, limit: usize, after: Option<&PageCursor>) -> Result<Page<Record>>;
+
+    /// Writes records as they are, with their versions and times, as the change `Import`: each
+    /// where its key is unknown or at a lower version; others are left alone. Answers for each
+    /// whether it was written, in their order (capability `import_export`).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for version 0 or one key twice.
+    async fn import(&self, records: Vec<Record>) -> Result<Vec<bool>>;
+
+    /// Closes this handle. Idempotent; calls that wait end with
+    /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Errors
+    /// When what was accepted could not be finished.
+    async fn close(&self) -> Result<()>;
+}
