@@ -4,6 +4,10 @@
 //! leaves only short gaps between its commits, so a waiter looks often.
 
 use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,14 +22,37 @@ pub(super) fn pause() {
     thread::park_timeout(PAUSE);
 }
 
-/// Makes the connection wait for locks, in all up to `timeout` per statement.
-pub(super) fn wait_up_to(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
-    let mut begun = Instant::now();
-    connection.busy_handler(Some(move |tries| {
-        if tries == 0 {
-            begun = Instant::now();
-        }
-        pause();
-        begun.elapsed() < timeout
-    }))
+/// How long a connection waits for a lock, per statement.
+#[derive(Debug)]
+pub(super) struct Patience {
+    micros: Arc<AtomicU64>,
+    usual: Duration,
+}
+
+impl Patience {
+    /// Makes the connection wait up to `usual`.
+    pub(super) fn install(connection: &mut Connection, usual: Duration) -> rusqlite::Result<Self> {
+        let micros = Arc::new(AtomicU64::new(as_micros(usual)));
+        let limit = Arc::clone(&micros);
+        let mut begun = Instant::now();
+        connection.busy_handler(Some(move |tries| {
+            if tries == 0 {
+                begun = Instant::now();
+            }
+            pause();
+            as_micros(begun.elapsed()) < limit.load(Ordering::Relaxed)
+        }))?;
+        Ok(Self { micros, usual })
+    }
+
+    /// Runs `work` with another limit.
+    pub(super) fn limited(&self, limit: Duration, work: impl FnOnce()) {
+        self.micros.store(as_micros(limit), Ordering::Relaxed);
+        work();
+        self.micros.store(as_micros(self.usual), Ordering::Relaxed);
+    }
+}
+
+fn as_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

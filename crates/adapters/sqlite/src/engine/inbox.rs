@@ -87,11 +87,13 @@ impl Inbox {
         }
     }
 
-    /// Sleeps until `count` jobs wait or `patience` is over.
-    pub(super) fn gather(&self, count: usize, patience: Duration) {
+    /// Waits up to `patience` for the `answered` callers of the last group to join those who wait
+    /// already. With nobody else about, a lone caller's next job is not waited for.
+    pub(super) fn gather(&self, answered: usize, patience: Duration) {
         let mut state = self.state.lock();
-        if state.jobs.len() < count && !state.closed {
-            state.wanted = count;
+        let expected = answered + state.jobs.len();
+        if expected > 1 && !state.closed {
+            state.wanted = expected;
             self.changed.wait_for(&mut state, patience);
             state.wanted = 0;
         }

@@ -9,7 +9,11 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{EngineError, EngineOptions, Schema, busy, transaction::COUNTERS_SQL};
+use super::{
+    EngineError, EngineOptions, Schema,
+    busy::{self, Patience},
+    transaction::COUNTERS_SQL,
+};
 
 /// Statements each connection keeps prepared.
 const STATEMENTS: usize = 256;
@@ -62,7 +66,7 @@ pub(super) fn writer(
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    busy::wait_up_to(&mut connection, options.busy_timeout)?;
+    Patience::install(&mut connection, options.busy_timeout)?;
     identify(&mut connection, path, options, schema).map_err(|failure| match failure {
         Failure::Ours(error) => error,
         Failure::Sqlite(error) => at_open(path, error),
@@ -76,8 +80,18 @@ pub(super) fn reader(path: &Path, options: &EngineOptions) -> Result<Connection,
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    busy::wait_up_to(&mut connection, options.busy_timeout)?;
+    Patience::install(&mut connection, options.busy_timeout)?;
     connection.pragma_update(None, "cache_size", -options.reader_cache_kib)?;
+    Ok(connection)
+}
+
+/// Opens the connection that moves the log into the database, beside the writer.
+pub(super) fn checkpointer(path: &Path, synchronous: &str) -> Result<Connection, EngineError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(connection)
 }
 
