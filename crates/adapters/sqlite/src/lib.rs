@@ -1,3 +1,5 @@
 //! The SQLite adapter.
 
+mod error;
+
 pub mod engine;
