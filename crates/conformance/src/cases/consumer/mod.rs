@@ -1,0 +1,9 @@
+//! Receiving, by subject.
+
+use crate::Case;
+
+mod order;
+
+pub(crate) fn cases() -> Vec<Case> {
+    order::cases()
+}

@@ -1,0 +1,20 @@
+//! The cases, by subject.
+
+use crate::Case;
+
+mod capabilities;
+mod consumer;
+mod desk;
+
+/// All cases there are. A subject's cases run only where the adapter has its roles.
+pub(crate) fn all() -> Vec<Case> {
+    let mut all = capabilities::cases();
+    all.extend(messages());
+    all
+}
+
+fn messages() -> impl Iterator<Item = Case> {
+    let subjects = [consumer::cases()];
+    let cases = subjects.into_iter().flatten();
+    cases.map(|case| case.producer(|_| true).consumer(|_| true))
+}

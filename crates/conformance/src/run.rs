@@ -1,0 +1,172 @@
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libtest_mimic::{Arguments, Trial};
+use statehouse_contracts::Backend;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::context::Shared;
+use crate::{Case, Context, Failure, Outcome, Setup, Timing, cases};
+
+/// How many cases run at a time: most of the time they wait.
+const AT_ONCE: usize = 48;
+
+/// What became of the cases that [`Setup::run`] ran.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The names of those that passed.
+    pub passed: Vec<String>,
+    /// Those that failed.
+    pub failed: Vec<Failed>,
+}
+
+/// A case that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub failure: String,
+}
+
+impl Report {
+    /// Whether the case of this name failed.
+    pub fn has_failed(&self, name: &str) -> bool {
+        self.failed.iter().any(|failed| failed.name == name)
+    }
+}
+
+impl Setup {
+    /// Runs the suite as a test program: twice, behind the guard layer alone and, as `stacked::…`,
+    /// behind the whole stack of layers. Takes the arguments of `cargo test`.
+    pub fn main(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(AT_ONCE);
+        let runtime = match runtime() {
+            Ok(runtime) => Arc::new(runtime),
+            Err(failure) => return fail_all(&arguments, failure.to_string()),
+        };
+        let plain = Shared::new(self.clone(), guarded);
+        let stacked = Shared::new(self, stacked);
+        let mut trials = trials(&runtime, &plain, "");
+        trials.extend(self::trials(&runtime, &stacked, "stacked::"));
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        runtime.block_on(async {
+            plain.close().await;
+            stacked.close().await;
+        });
+        conclusion.exit_code()
+    }
+
+    /// Runs the cases whose name `chosen` accepts, behind the guard layer, and tells what became
+    /// of each.
+    ///
+    /// # Errors
+    /// When no runtime can be started.
+    pub fn run(&self, chosen: impl Fn(&str) -> bool) -> Result<Report, Failure> {
+        let runtime = runtime()?;
+        let shared = Shared::new(self.clone(), guarded);
+        let cases = applicable(self)
+            .into_iter()
+            .filter(|case| chosen(case.name()));
+        let deadline = Timing::deadline(&self.expected);
+        let run = |case: Case| {
+            let shared = shared.clone();
+            async move {
+                (
+                    case.name().to_owned(),
+                    attempt(&case, shared, deadline).await,
+                )
+            }
+        };
+        let outcomes: Vec<(String, Outcome)> = runtime.block_on(async {
+            let outcomes = futures::stream::iter(cases)
+                .map(run)
+                .buffer_unordered(AT_ONCE);
+            let outcomes = outcomes.collect().await;
+            shared.close().await;
+            outcomes
+        });
+        runtime.shutdown_background();
+        Ok(Report::of(outcomes))
+    }
+}
+
+impl Report {
+    fn of(outcomes: Vec<(String, Outcome)>) -> Self {
+        let mut report = Self::default();
+        for (name, outcome) in outcomes {
+            match outcome {
+                Ok(()) => report.passed.push(name),
+                Err(failure) => report.failed.push(Failed {
+                    name,
+                    failure: failure.to_string(),
+                }),
+            }
+        }
+        report
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("no runtime could be started: {error}")))
+}
+
+fn guarded(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+    backend
+}
+
+fn stacked(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+    backend
+}
+
+fn applicable(setup: &Setup) -> Vec<Case> {
+    let mut cases = cases::all();
+    cases.retain(|case| case.applies(&setup.expected, &setup.hooks));
+    cases
+}
+
+fn trials(runtime: &Arc<Runtime>, shared: &Arc<Shared>, prefix: &str) -> Vec<Trial> {
+    let setup = &shared.setup;
+    let required = std::env::var("CONFORMANCE_REQUIRE").is_ok_and(|value| value == "1");
+    let ignored = setup.places.is_none() && !required;
+    let deadline = Timing::deadline(&setup.expected);
+    let trial = |case: Case| {
+        let (runtime, shared) = (runtime.clone(), shared.clone());
+        let name = format!("{prefix}{}", case.name());
+        let run = move || {
+            let outcome = runtime.block_on(attempt(&case, shared, deadline));
+            outcome.map_err(libtest_mimic::Failed::from)
+        };
+        Trial::test(name, run).with_ignored_flag(ignored)
+    };
+    applicable(setup).into_iter().map(trial).collect()
+}
+
+/// Runs one case in a task of its own, so that neither a panic nor a thread that it blocks takes
+/// the suite with it.
+async fn attempt(case: &Case, shared: Arc<Shared>, deadline: Duration) -> Outcome {
+    let task = tokio::spawn(case.start(Context::new(shared)?));
+    let abort = task.abort_handle();
+    match tokio::time::timeout(deadline, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(Failure::new(format!("the case panicked: {error}"))),
+        Err(_) => {
+            abort.abort();
+            Err(Failure::new(format!(
+                "it hangs: not done within {deadline:?}"
+            )))
+        }
+    }
+}
+
+fn fail_all(arguments: &Arguments, why: String) -> ExitCode {
+    let trial = Trial::test("runtime", move || Err(why.into()));
+    libtest_mimic::run(arguments, vec![trial]).exit_code()
+}
