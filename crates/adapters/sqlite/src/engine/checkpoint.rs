@@ -19,14 +19,16 @@
 //! 1 MB, small enough that its syncs hardly delay the writer's. From 16 MB on, the writer moves
 //! the rest itself, right after the thread has finished a step: then that is little, and the next
 //! commit starts the log over. The file is not cut: overwriting it costs half the sync that
-//! appending does. A reader in an old snapshot holds all this back; from 48 MB on the writer
-//! waits a little for it.
+//! appending does. Where the thread falls 8 MB behind (large values, a slow disk), the writer waits
+//! for it. A reader in an old snapshot holds all this back: from 32 MB on the writer waits a little
+//! for it, from 48 MB on longer. A reader that outlasts that (a stuck program on the same file)
+//! lets the log grow on, because stopping all writes would be worse.
 
 use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -43,11 +45,20 @@ const STEP: i64 = 1 << 20;
 /// Bytes in the log from which the writer finishes the work of the thread.
 const FINISH: i64 = 16 << 20;
 
-/// Bytes in the log from which the writer waits for readers.
-const WAIT_FOR_READERS: i64 = 48 << 20;
+/// Bytes the log may grow while the thread is at one step; then the writer waits for it.
+const LAG: i64 = 8 << 20;
 
-/// How long it waits for them, each time.
-const READERS_PATIENCE: Duration = Duration::from_millis(50);
+/// Bytes in the log from which the writer waits for readers.
+const WAIT_FOR_READERS: i64 = 32 << 20;
+
+/// How long it waits for them, once for each step.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Bytes in the log from which it waits longer.
+const WAIT_LONG: i64 = 48 << 20;
+
+/// How long it waits then, each time the log has grown by another eighth.
+const LONG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the last handle's close waits for the readers of other processes.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(250);
@@ -62,7 +73,7 @@ pub(super) struct Checkpointer {
     log_pages: Arc<AtomicI64>,
     background: Background,
     writer_patience: Patience,
-    /// `STEP`, `FINISH` and `WAIT_FOR_READERS` in pages.
+    /// The constants above, in pages.
     limits: Limits,
     /// The log's size at the last step of the thread.
     stepped_at: i64,
@@ -74,8 +85,10 @@ pub(super) struct Checkpointer {
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     step: i64,
+    lag: i64,
     finish: i64,
     wait_for_readers: i64,
+    wait_long: i64,
 }
 
 impl Checkpointer {
@@ -93,8 +106,10 @@ impl Checkpointer {
         let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let limits = Limits {
             step: STEP / page_size,
+            lag: LAG / page_size,
             finish: FINISH / page_size,
             wait_for_readers: WAIT_FOR_READERS / page_size,
+            wait_long: WAIT_LONG / page_size,
         };
         Ok(Self {
             log_pages,
@@ -117,7 +132,10 @@ impl Checkpointer {
             self.finish_at = self.limits.finish;
         }
         if self.background.is_busy() {
-            return;
+            if pages < self.stepped_at + self.limits.lag {
+                return;
+            }
+            self.background.wait();
         }
         if pages >= self.finish_at {
             self.finish_log(connection, pages);
@@ -128,15 +146,19 @@ impl Checkpointer {
     }
 
     /// Moves the rest, so that the next commit can start the log over. When a reader prevents
-    /// that, the next try is a step later.
+    /// that, the next try comes when the log has grown by some more.
     fn finish_log(&mut self, connection: &Connection, pages: i64) {
         self.stepped_at = pages;
         self.finish_at = pages + self.limits.step;
         if pages < self.limits.wait_for_readers {
             checkpoint(connection, Mode::Passive);
-        } else {
+        } else if pages < self.limits.wait_long {
             self.writer_patience
-                .limited(READERS_PATIENCE, || checkpoint(connection, Mode::Restart));
+                .limited(PATIENCE, || checkpoint(connection, Mode::Restart));
+        } else {
+            self.finish_at = pages + pages / 8;
+            self.writer_patience
+                .limited(LONG_PATIENCE, || checkpoint(connection, Mode::Restart));
         }
     }
 
@@ -161,7 +183,7 @@ impl Checkpointer {
     /// Tries to free the log's space, for a disk that is full.
     pub(super) fn make_room(&mut self, connection: &Connection) {
         self.writer_patience
-            .limited(READERS_PATIENCE, || checkpoint(connection, Mode::Restart));
+            .limited(PATIENCE, || checkpoint(connection, Mode::Restart));
     }
 
     /// Moves everything into the database, for the close.
@@ -175,23 +197,24 @@ impl Checkpointer {
 /// The thread that moves the log beside the writer.
 #[derive(Debug)]
 struct Background {
-    steps: mpsc::SyncSender<()>,
-    busy: Arc<AtomicBool>,
+    steps: mpsc::Sender<()>,
+    done: mpsc::Receiver<()>,
+    busy: bool,
     thread: JoinHandle<()>,
 }
 
 impl Background {
     fn start(path: &Path, synchronous: &str) -> Result<Self, EngineError> {
         let connection = open::checkpointer(path, synchronous)?;
-        let (steps, requests) = mpsc::sync_channel::<()>(1);
-        let busy = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&busy);
+        let (steps, requests) = mpsc::channel();
+        let (answers, done) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("sqlite-checkpoint".to_owned())
             .spawn(move || {
                 while requests.recv().is_ok() {
                     checkpoint(&connection, Mode::Passive);
-                    done.store(false, Ordering::Release);
+                    // Without a writer there is nobody to tell.
+                    let _ = answers.send(());
                 }
             })
             .map_err(|error| EngineError::Io {
@@ -200,19 +223,28 @@ impl Background {
             })?;
         Ok(Self {
             steps,
-            busy,
+            done,
+            busy: false,
             thread,
         })
     }
 
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
+    fn is_busy(&mut self) -> bool {
+        if self.busy {
+            self.busy = matches!(self.done.try_recv(), Err(mpsc::TryRecvError::Empty));
+        }
+        self.busy
     }
 
-    fn step(&self) {
-        self.busy.store(true, Ordering::Release);
-        if self.steps.try_send(()).is_err() {
-            self.busy.store(false, Ordering::Release);
+    fn step(&mut self) {
+        self.busy = self.steps.send(()).is_ok();
+    }
+
+    fn wait(&mut self) {
+        if self.busy {
+            // A thread that is gone is not busy either.
+            let _ = self.done.recv();
+            self.busy = false;
         }
     }
 

@@ -1,0 +1,181 @@
+//! The engine across processes: a crash at any moment, and several processes on one file. The
+//! test binary starts itself as the other process.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use statehouse_sqlite::engine::{
+    Channel, Counter, Engine, EngineError, EngineOptions, Schema, Woken,
+};
+
+const SCHEMA: Schema = Schema {
+    application_id: 77,
+    steps: &[&["CREATE TABLE item (id INTEGER PRIMARY KEY, task TEXT, turn INTEGER)"]],
+};
+const COUNT: Counter = Counter::new(1, 1);
+
+async fn open(path: &Path) -> Engine {
+    Engine::open(path, EngineOptions::default(), SCHEMA)
+        .await
+        .unwrap()
+}
+
+async fn put(engine: &Engine, task: String, turn: i64) -> Result<(), EngineError> {
+    engine
+        .write(move |tx| {
+            tx.prepare_cached("INSERT INTO item (task, turn) VALUES (?1, ?2)")?
+                .execute((&task, turn))?;
+            tx.add(COUNT, 1);
+            Ok(())
+        })
+        .await
+}
+
+/// Puts from many tasks and says each acknowledged one on standard output; `turns` for each.
+async fn write_and_tell(path: &Path, name: &str, turns: i64) {
+    let engine = open(path).await;
+    let tasks: Vec<_> = (0..16)
+        .map(|task| {
+            let (engine, task) = (engine.clone(), format!("{name}.{task}"));
+            tokio::spawn(async move {
+                for turn in 0..turns {
+                    put(&engine, task.clone(), turn).await.unwrap();
+                    writeln!(io::stdout(), "done {task} {turn}").unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    engine.close().await;
+}
+
+/// The other process; what it does is in its environment.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the other tests of this file start it as a process of its own"]
+async fn child() {
+    let path = env::var("CHILD_PATH").unwrap();
+    let turns = env::var("CHILD_TURNS").unwrap().parse().unwrap();
+    write_and_tell(Path::new(&path), &env::var("CHILD_NAME").unwrap(), turns).await;
+}
+
+fn start(path: &Path, name: &str, turns: i64) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .env("CHILD_PATH", path)
+        .env("CHILD_NAME", name)
+        .env("CHILD_TURNS", turns.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The puts a process acknowledged. After `kill_after` of them it is killed.
+fn acknowledged(mut child: Child, kill_after: usize) -> Vec<(String, i64)> {
+    let mut done = Vec::new();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    for line in output.lines() {
+        let line = line.unwrap();
+        // The first one shares its line with the test runner's own words.
+        let Some((_, put)) = line.split_once("done ") else {
+            continue;
+        };
+        // The kill may cut the last line.
+        let Some((task, turn)) = put.split_once(' ') else {
+            continue;
+        };
+        let Ok(turn) = turn.parse() else { continue };
+        done.push((task.to_owned(), turn));
+        if done.len() == kill_after {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    done
+}
+
+async fn stored(engine: &Engine) -> (Vec<(String, i64)>, i64) {
+    engine
+        .read(|connection| {
+            let mut select = connection.prepare("SELECT task, turn FROM item ORDER BY id")?;
+            let rows = select.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, EngineError>((rows, COUNT.read(connection)?))
+        })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
+    let mut expected = Vec::new();
+    for round in 0..12_usize {
+        let child = start(&path, &format!("round{round}"), i64::MAX);
+        let done = acknowledged(child, 1 + round * 137);
+        assert!(done.len() > round * 137);
+        expected.extend(done);
+
+        let engine = open(&path).await;
+        let (rows, count) = stored(&engine).await;
+        assert_eq!(
+            count,
+            i64::try_from(rows.len()).unwrap(),
+            "counters agree with the rows"
+        );
+        let rows: std::collections::HashSet<_> = rows.into_iter().collect();
+        for put in &expected {
+            assert!(rows.contains(put), "round {round} lost {put:?}");
+        }
+        engine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_share_a_file_from_its_creation() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
+    let children = [start(&path, "a", 50), start(&path, "b", 50)];
+    write_and_tell(&path, "c", 50).await;
+    for child in children {
+        let done = tokio::task::spawn_blocking(|| acknowledged(child, usize::MAX));
+        assert_eq!(done.await.unwrap().len(), 16 * 50);
+    }
+    let (rows, count) = stored(&open(&path).await).await;
+    assert_eq!(rows.len(), 3 * 16 * 50);
+    assert_eq!(count, 3 * 16 * 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_gets_its_turn_beside_a_busy_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
+    let engine = open(&path).await;
+    let mut listener = engine.listen(&[Channel::of("nothing of ours")]);
+    let mut child = start(&path, "busy", i64::MAX);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    assert_eq!(
+        listener.wait(deadline).await,
+        Ok(Woken::Notified),
+        "the child's commit wakes"
+    );
+    let drain = child.stdout.take().unwrap();
+    let drain =
+        tokio::task::spawn_blocking(move || io::copy(&mut BufReader::new(drain), &mut io::sink()));
+    for turn in 0..50 {
+        put(&engine, "small".to_owned(), turn).await.unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(drain.await.unwrap().unwrap() > 0);
+    let (rows, _) = stored(&engine).await;
+    assert_eq!(rows.iter().filter(|(task, _)| task == "small").count(), 50);
+    assert!(rows.iter().any(|(task, _)| task.starts_with("busy")));
+}
