@@ -60,6 +60,7 @@ mod state;
 mod state_ext;
 mod tasks;
 mod text;
+mod transaction;
 
 pub use backend::{Backend, BackendInfo};
 pub use capability::{
@@ -96,14 +97,17 @@ pub use reference::{
 pub use registry::{Factory, Registry};
 pub use scope::Scope;
 pub use state::{
-    Applied, Direction, HistoryQuery, ListQuery, MessageDelivery, Operation, Page, PageCursor,
-    Precondition, Prune, Pruned, Record, RollbackTo, StateKey, StateManager, Tombstone,
-    Transaction, Version, Write,
+    Direction, HistoryQuery, ListQuery, Page, PageCursor, Prune, Pruned, Record, StateKey,
+    StateManager, Tombstone, Version,
 };
 pub use state_ext::StateManagerExt;
 pub use tasks::{
     ChildOutcome, Claim, ClaimRequest, FailRetry, NewTask, Push, Pushed, StackDepth, Task,
     TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
+};
+
+pub use transaction::{
+    Applied, MessageDelivery, Operation, Precondition, RollbackTo, Transaction, Write,
 };
 
 /// The bytes type of every payload: shared, cheap to clone, never copied on the way.
