@@ -218,7 +218,7 @@ pub struct Pruned {
 /// - An `Append` costs what is appended, not what is there; every version reads back whole. Beyond
 ///   `max_data` in all it is [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
 /// - Messages go to the [`Outbox`] in the same transaction, or with
-///   [`MessageDelivery::Local`] into the groups of the same store, under the rules of
+///   [`MessageDelivery::Local`](crate::MessageDelivery) into the groups of the same store, under the rules of
 ///   [`Producer::send`](crate::Producer::send); what it would refuse refuses the transaction.
 ///
 /// # Reading
