@@ -1,0 +1,18 @@
+//! Large content.
+
+use std::sync::Arc;
+
+use statehouse_contracts::{Error, ReferenceStore, Result, Scope};
+
+use crate::{housekeeping::Chore, session::Store};
+
+/// The role's regular work.
+pub(crate) const CHORES: &[Chore] = &[];
+
+/// Whether the namespace `namespace.id` holds anything of this role, as an SQL condition.
+pub(crate) const HOLDS: &str = "0";
+
+/// A handle on large content.
+pub(crate) async fn open(_store: &Arc<Store>, _scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
+    Err(Error::unsupported("sqlite", "references"))
+}

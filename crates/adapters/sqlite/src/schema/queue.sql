@@ -1,0 +1,1 @@
+-- Groups, messages, leases, dead letters.

@@ -1,0 +1,1 @@
+-- Large content and its holders.

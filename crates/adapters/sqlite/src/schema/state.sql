@@ -1,0 +1,1 @@
+-- Records, their versions, the change log, its followers, the outbox.

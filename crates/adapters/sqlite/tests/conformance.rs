@@ -1,0 +1,3 @@
+//! The conformance suite on SQLite.
+
+fn main() {}
