@@ -24,6 +24,7 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:7717";
 
 /// The first start includes a release build from nothing.
 const START_LIMIT: Duration = Duration::from_secs(30 * 60);
+const HEALTHY_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const SESSION_LIMIT: Duration = Duration::from_secs(5 * 60);
 
@@ -88,16 +89,17 @@ pub(crate) fn run() -> Result {
     }
 
     let home = fresh_home()?;
-    let mut service = Group::start(&mut shell("sh", &serve.text, &home))?;
+    let mut service = Group::start(&mut shell(&serve.text, &home))?;
     wait_until_healthy(&mut service)?;
-    let played = session::play(&exchanges, &mut shell("bash", "", &home), SESSION_LIMIT);
+    let played = session::play(&exchanges, &mut shell("", &home), SESSION_LIMIT);
     let stopped = service.stop(STOP_LIMIT);
     played?;
     let status = stopped.map_err(|error| format!("README's first block: {error}"))?;
-    eprintln!(
-        "the service answered, played {} commands and ended: {status}",
-        exchanges.len()
-    );
+    if !status.success() {
+        return Err(format!(
+            "README's first block ends with {status} after SIGTERM"
+        ));
+    }
     Ok(())
 }
 
@@ -134,13 +136,13 @@ fn make_home(home: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A shell in `home` that finds the binary on its path, as after `cargo install`.
-fn shell(program: &str, script: &str, home: &Path) -> Command {
+/// A shell in `home` that becomes the script's only command, if it is one, and finds the binary on its path, as after `cargo install`.
+fn shell(script: &str, home: &Path) -> Command {
     let target = workspace::target_dir();
     let mut path = target.join("release").into_os_string();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    let mut command = Command::new(program);
+    let mut command = Command::new("bash");
     if !script.is_empty() {
         command.args(["-c", script.trim()]);
     }
@@ -152,13 +154,20 @@ fn shell(program: &str, script: &str, home: &Path) -> Command {
 }
 
 fn wait_until_healthy(service: &mut Group) -> Result {
-    let healthy = poll_until(START_LIMIT, || match service.wait(Duration::ZERO)? {
+    let listens = || TcpStream::connect(DEFAULT_ADDRESS).is_ok();
+    wait_until(service, START_LIMIT, listens)?
+        .ok_or_else(|| format!("nothing listens on {DEFAULT_ADDRESS} after {START_LIMIT:?}"))?;
+    wait_until(service, HEALTHY_LIMIT, is_healthy)?
+        .ok_or_else(|| format!("http://{DEFAULT_ADDRESS}/healthz does not answer 200"))
+}
+
+fn wait_until(service: &mut Group, limit: Duration, ready: fn() -> bool) -> Result<Option<()>> {
+    poll_until(limit, || match service.wait(Duration::ZERO)? {
         Some(status) => Err(format!(
             "README's first block ended before it served: {status}"
         )),
-        None => Ok(is_healthy().then_some(())),
-    })?;
-    healthy.ok_or_else(|| format!("http://{DEFAULT_ADDRESS}/healthz does not answer"))
+        None => Ok(ready().then_some(())),
+    })
 }
 
 /// True if `/healthz` answers 200.
@@ -173,7 +182,7 @@ fn is_healthy() -> bool {
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
 }
 
 /// Regenerates the adapter table and compares it with the page, once a package has an example
