@@ -1,0 +1,145 @@
+//! Environment names of earlier tools, so that their deployments need no new ones.
+//!
+//! They fill keys that nothing else sets: file, `STATEHOUSE_*` and flags all win over them, and an
+//! empty variable counts as absent.
+//!
+//! | variable | key |
+//! |---|---|
+//! | `ROCKETMQ_NAMESERVER_ADDRS` (comma list) | `backends.messages = "rocketmq://a:9876?nameserver=b:9876"` |
+//! | `ROCKETMQ_STATE_TOPIC` | `messages.state_topic` |
+//! | `ROCKETMQ_PRODUCER_GROUP` | `messages.producer_group` |
+//! | `ROCKETMQ_CONSUMER_GROUP` | `messages.consumer_group` |
+//! | `RABBITMQ_HOST`, `RABBITMQ_PORT` (5672), `RABBITMQ_USER` (guest), `RABBITMQ_PASS` (guest), `RABBITMQ_VHOST` (`/`) | `backends.messages = "amqp://user:***@host:port/vhost"` |
+//! | `MAX_CONCURRENT_WORKFLOWS` | `orchestration.max_concurrent_workflows` |
+//! | `WORKFLOW_TIMEOUT` (seconds, or with a unit) | `orchestration.workflow_timeout` |
+//! | `HEARTBEAT_INTERVAL` (seconds, or with a unit) | `orchestration.heartbeat_interval` |
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::environment::Environment;
+use super::problem::{Origin, Problem};
+use super::schema::Values;
+use super::value::Raw;
+
+const MESSAGES: &str = "backends.messages";
+
+/// Variables whose text is the value of a key.
+const TEXTS: [(&str, &str); 4] = [
+    ("ROCKETMQ_STATE_TOPIC", "messages.state_topic"),
+    ("ROCKETMQ_PRODUCER_GROUP", "messages.producer_group"),
+    ("ROCKETMQ_CONSUMER_GROUP", "messages.consumer_group"),
+    (
+        "MAX_CONCURRENT_WORKFLOWS",
+        "orchestration.max_concurrent_workflows",
+    ),
+];
+
+/// Variables that hold a duration, in seconds unless they have a unit.
+const SECONDS: [(&str, &str); 2] = [
+    ("WORKFLOW_TIMEOUT", "orchestration.workflow_timeout"),
+    ("HEARTBEAT_INTERVAL", "orchestration.heartbeat_interval"),
+];
+
+/// Fills keys that nothing else set.
+pub(super) fn take(environment: &Environment, values: &mut Values, problems: &mut Vec<Problem>) {
+    let mut names = Names {
+        environment,
+        problems,
+    };
+    for (name, path) in TEXTS {
+        if let Some(text) = names.get(name) {
+            fill(values, path, text, name);
+        }
+    }
+    for (name, path) in SECONDS {
+        if let Some(text) = names.get(name) {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let text = if is_number { format!("{text}s") } else { text };
+            fill(values, path, text, name);
+        }
+    }
+    names.messages(values);
+}
+
+fn fill(values: &mut Values, path: &str, text: String, name: &str) {
+    if !values.is_set(path) {
+        let origin = Origin::Environment(name.to_owned());
+        values.set(path.to_owned(), Raw::Word(text), origin);
+    }
+}
+
+struct Names<'a> {
+    environment: &'a Environment,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Names<'_> {
+    fn get(&mut self, name: &str) -> Option<String> {
+        match self.environment.text(name) {
+            Ok(text) => text
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
+            Err(text) => {
+                self.problems.push(Problem::general(text));
+                None
+            }
+        }
+    }
+
+    fn messages(&mut self, values: &mut Values) {
+        if values.is_set(MESSAGES) {
+            return;
+        }
+        let rocketmq = self.get("ROCKETMQ_NAMESERVER_ADDRS");
+        let rabbitmq = self.get("RABBITMQ_HOST");
+        match (rocketmq, rabbitmq) {
+            (Some(_), Some(_)) => self.problems.push(Problem::general(
+                "both ROCKETMQ_NAMESERVER_ADDRS and RABBITMQ_HOST are set; \
+                 set backends.messages to say which carries the messages",
+            )),
+            (Some(list), None) => {
+                fill(
+                    values,
+                    MESSAGES,
+                    rocketmq_url(&list),
+                    "ROCKETMQ_NAMESERVER_ADDRS",
+                );
+            }
+            (None, Some(host)) => {
+                let url = self.rabbitmq_url(&host);
+                fill(values, MESSAGES, url, "RABBITMQ_HOST");
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn rabbitmq_url(&mut self, host: &str) -> String {
+        let mut or = |name: &str, default: &str| self.get(name).unwrap_or(default.to_owned());
+        let port = or("RABBITMQ_PORT", "5672");
+        // Kubernetes writes the port of a service as tcp://10.0.0.1:5672.
+        let port = port.rsplit(':').next().unwrap_or_default().to_owned();
+        let user = encoded(&or("RABBITMQ_USER", "guest"));
+        let password = encoded(&or("RABBITMQ_PASS", "guest"));
+        let vhost = encoded(&or("RABBITMQ_VHOST", "/"));
+        format!("amqp://{user}:{password}@{host}:{port}/{vhost}")
+    }
+}
+
+fn rocketmq_url(list: &str) -> String {
+    let mut servers = list
+        .split([',', ';'])
+        .map(str::trim)
+        .filter(|server| !server.is_empty());
+    let mut url = format!("rocketmq://{}", servers.next().unwrap_or_default());
+    for (index, server) in servers.enumerate() {
+        url.push(if index == 0 { '?' } else { '&' });
+        url.push_str(&format!("nameserver={server}"));
+    }
+    url
+}
+
+fn encoded(text: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    utf8_percent_encode(text, KEPT).to_string()
+}

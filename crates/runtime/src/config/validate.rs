@@ -1,0 +1,106 @@
+//! Rules that span keys.
+
+use std::time::Duration;
+
+use super::Config;
+use super::problem::{Origin, Problem};
+use super::schema::Shown;
+
+/// Checks the rules, and names the origin of the key at fault.
+pub(super) fn check(config: &Config, shown: &[Shown]) -> Vec<Problem> {
+    let mut rules = Rules {
+        shown,
+        problems: Vec::new(),
+    };
+    rules.server(config);
+    rules.trio(config);
+    rules.durations(config);
+    rules.problems
+}
+
+struct Rules<'a> {
+    shown: &'a [Shown],
+    problems: Vec<Problem>,
+}
+
+impl Rules<'_> {
+    fn wrong(&mut self, key: &str, text: impl Into<String>) {
+        let origin = self.shown.iter().find(|row| row.key == key);
+        let origin = origin.map_or(Origin::Default, |row| row.origin.clone());
+        self.problems.push(Problem::at(&origin, key, text));
+    }
+
+    fn server(&mut self, config: &Config) {
+        let listen = config.server.listen;
+        if !listen.ip().is_loopback() && config.tokens.is_empty() {
+            self.wrong(
+                "server.listen",
+                format!(
+                    "{listen} can be reached from other machines; add a [[server.tokens]] entry, \
+                     or listen on 127.0.0.1"
+                ),
+            );
+        }
+        for (index, token) in config.tokens.iter().enumerate() {
+            if token.token_env.is_some() == token.token_file.is_some() {
+                self.wrong(
+                    &format!("server.tokens.{index}"),
+                    "give token_env or token_file, one of them",
+                );
+            }
+        }
+    }
+
+    fn trio(&mut self, config: &Config) {
+        let trio = &config.trio;
+        let stores = [&trio.main, &trio.replica, &trio.rollback];
+        let given = stores.iter().filter(|store| store.is_some()).count();
+        if given != 0 && given != stores.len() {
+            self.wrong(
+                "backends.trio",
+                "give main, replica and rollback, or none of them",
+            );
+        }
+        if given > 0 && config.backends.state.is_some() {
+            self.wrong(
+                "backends.state",
+                "states are kept either here or in backends.trio; remove one",
+            );
+        }
+    }
+
+    fn durations(&mut self, config: &Config) {
+        let positive = [
+            ("server.max_wait", config.server.max_wait),
+            ("state.sweep_interval", config.state.sweep_interval),
+            ("relay.lease", config.relay.lease),
+            ("layers.timeout", config.layers.timeout),
+            ("references.gc_interval", config.references.gc_interval),
+            (
+                "orchestration.workflow_timeout",
+                config.orchestration.workflow_timeout,
+            ),
+            (
+                "orchestration.heartbeat_interval",
+                config.orchestration.heartbeat_interval,
+            ),
+        ];
+        for (key, duration) in positive {
+            if duration == Duration::ZERO {
+                self.wrong(key, "must be longer than 0s");
+            }
+        }
+        let pairs = [
+            ("layers", config.layers.retry_base, config.layers.retry_cap),
+            ("relay", config.relay.retry_base, config.relay.retry_cap),
+        ];
+        for (section, base, cap) in pairs {
+            if base > cap {
+                self.wrong(
+                    &format!("{section}.retry_base"),
+                    format!("must not be longer than {section}.retry_cap"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What the `statehouse` binary is made of.
+//!
+//! [`config`] reads the configuration, [`replay`] reads recorded agent runs.
+
+pub mod config;
+pub mod replay;

@@ -1,0 +1,1 @@
+//! Recorded agent runs.
