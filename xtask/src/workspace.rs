@@ -85,10 +85,27 @@ pub(crate) struct EdgeKind {
 }
 
 impl Package {
+    pub(crate) fn is_proc_macro(&self) -> bool {
+        self.targets.iter().any(|target| target.is("proc-macro"))
+    }
+
     /// The package's folder below the root, such as `crates/adapters/sqlite`.
     pub(crate) fn folder(&self) -> &Path {
         let folder = self.manifest_path.parent().unwrap_or(Path::new(""));
         folder.strip_prefix(root()).unwrap_or(folder)
+    }
+}
+
+impl Edge {
+    pub(crate) fn is_normal(&self) -> bool {
+        self.dep_kinds.iter().any(|kind| kind.kind.is_none())
+    }
+
+    /// True for an edge of this kind: `dev` or `build`.
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.dep_kinds
+            .iter()
+            .any(|it| it.kind.as_deref() == Some(kind))
     }
 }
 

@@ -32,7 +32,10 @@ struct Options {
 /// `cargo xtask dist [--features A,B] [--out DIR]`
 pub(crate) fn main(arguments: &[String]) -> Result {
     let options = Options::parse(arguments)?;
-    let metadata = workspace::metadata(&feature_arguments(options.features.as_deref()))?;
+    let target = host_target()?;
+    let mut arguments = feature_arguments(options.features.as_deref());
+    arguments.extend(["--filter-platform", &target]);
+    let metadata = workspace::metadata(&arguments)?;
     let runtime = metadata
         .packages
         .iter()
@@ -40,7 +43,7 @@ pub(crate) fn main(arguments: &[String]) -> Result {
     let version = &runtime
         .ok_or_else(|| format!("no package `{RUNTIME}`"))?
         .version;
-    let name = format!("{BINARY}-{version}-{}", host_target()?);
+    let name = format!("{BINARY}-{version}-{target}");
     let stage = workspace::target_dir().join("dist-stage").join(&name);
     let epoch = source_date_epoch()?;
 

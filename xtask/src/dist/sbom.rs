@@ -6,34 +6,42 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::process::Result;
-use crate::workspace::{Metadata, Package, RUNTIME};
+use crate::workspace::{Edge, Metadata, Package, RUNTIME, Resolve};
 
-/// The document for what the runtime links: its normal dependencies, as far as they reach.
+/// Packages by id.
+type Packages<'a> = BTreeMap<&'a str, &'a Package>;
+
+/// Ids of packages, each with those it depends on.
+type Edges<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+/// The document for what the runtime is built from. What is linked into it is "required"; what only
+/// ran to build it (build scripts, procedural macros and theirs) is "excluded".
 pub(super) fn document(metadata: &Metadata, lock: &str, epoch: u64) -> Result<String> {
-    let packages: BTreeMap<&str, &Package> = metadata
-        .packages
-        .iter()
-        .map(|package| (package.id.as_str(), package))
-        .collect();
-    let runtime = metadata
-        .packages
-        .iter()
-        .find(|package| package.name == RUNTIME);
-    let runtime = runtime.ok_or_else(|| format!("no package `{RUNTIME}`"))?;
-    let edges = reachable(metadata, &runtime.id)?;
-    let sums = checksums(lock)?;
+    let all = metadata.packages.iter();
+    let packages: Packages<'_> = all.map(|package| (package.id.as_str(), package)).collect();
+    let runtime = packages.values().find(|package| package.name == RUNTIME);
+    let runtime = *runtime.ok_or_else(|| format!("no package `{RUNTIME}`"))?;
+    let resolve = metadata.resolve.as_ref();
+    let resolve = resolve.ok_or("cargo metadata gave no dependency graph")?;
 
-    let used = edges
+    let used = reachable(resolve, &runtime.id, |edge| {
+        edge.is_normal() || edge.is("build")
+    });
+    let linked = reachable(resolve, &runtime.id, |edge| {
+        edge.is_normal()
+            && !packages
+                .get(edge.pkg.as_str())
+                .is_some_and(|p| p.is_proc_macro())
+    });
+    let sums = checksums(lock)?;
+    let others = used
         .keys()
-        .filter_map(|id| packages.get(id))
-        .filter(|p| p.id != runtime.id);
-    let components: Vec<Value> = used
-        .map(|package| component(package, "library", &sums))
-        .collect();
-    let reference = |id: &&str| packages.get(id).map(|package| purl(package));
-    let dependencies = edges.iter().map(|(id, on)| {
-        let on: BTreeSet<String> = on.iter().filter_map(reference).collect();
-        json!({ "ref": reference(id), "dependsOn": on })
+        .filter(|id| **id != runtime.id)
+        .filter_map(|id| packages.get(id));
+    let components = others.map(|package| {
+        let is_linked = linked.contains_key(package.id.as_str());
+        let scope = if is_linked { "required" } else { "excluded" };
+        component(package, "library", scope, &sums)
     });
     let mut document = json!({
         "bomFormat": "CycloneDX",
@@ -41,23 +49,32 @@ pub(super) fn document(metadata: &Metadata, lock: &str, epoch: u64) -> Result<St
         "version": 1,
         "metadata": {
             "timestamp": timestamp(epoch)?,
-            "component": component(runtime, "application", &sums),
+            "component": component(runtime, "application", "required", &sums),
         },
-        "components": components,
-        "dependencies": dependencies.collect::<Vec<Value>>(),
+        "components": components.collect::<Vec<Value>>(),
+        "dependencies": dependencies(&used, &packages),
     });
     document["serialNumber"] = json!(serial_number(&document.to_string()));
     let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
     Ok(text + "\n")
 }
 
-/// Each package that is linked in, with those it links itself.
-fn reachable<'a>(metadata: &'a Metadata, from: &'a str) -> Result<BTreeMap<&'a str, Vec<&'a str>>> {
-    let resolve = metadata
-        .resolve
-        .as_ref()
-        .ok_or("cargo metadata gave no dependency graph")?;
-    let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn dependencies(edges: &Edges<'_>, packages: &Packages<'_>) -> Vec<Value> {
+    let reference = |id: &&str| packages.get(id).map(|package| purl(package));
+    let entry = |(id, on): (&&str, &Vec<&str>)| {
+        let on: BTreeSet<String> = on.iter().filter_map(reference).collect();
+        json!({ "ref": reference(id), "dependsOn": on })
+    };
+    edges.iter().map(entry).collect()
+}
+
+/// Each package that the edges to follow lead to, with those they lead to from there.
+fn reachable<'a>(
+    resolve: &'a Resolve,
+    from: &'a str,
+    follow: impl Fn(&'a Edge) -> bool,
+) -> Edges<'a> {
+    let mut edges = Edges::new();
     let mut open = vec![from];
     while let Some(id) = open.pop() {
         if edges.contains_key(id) {
@@ -65,24 +82,25 @@ fn reachable<'a>(metadata: &'a Metadata, from: &'a str) -> Result<BTreeMap<&'a s
         }
         let node = resolve.nodes.iter().find(|node| node.id == id);
         let deps = node.map_or(&[][..], |node| &node.deps);
-        let linked = deps
+        let on: Vec<&str> = deps
             .iter()
-            .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.is_none()));
-        let on: Vec<&str> = linked.map(|dep| dep.pkg.as_str()).collect();
+            .filter(|edge| follow(edge))
+            .map(|edge| edge.pkg.as_str())
+            .collect();
         open.extend(&on);
         edges.insert(id, on);
     }
-    Ok(edges)
+    edges
 }
 
-fn component(package: &Package, kind: &str, sums: &BTreeMap<String, String>) -> Value {
+fn component(package: &Package, kind: &str, scope: &str, sums: &BTreeMap<String, String>) -> Value {
     let mut component = json!({
         "type": kind,
         "bom-ref": purl(package),
         "name": package.name,
         "version": package.version,
         "purl": purl(package),
-        "scope": "required",
+        "scope": scope,
     });
     if let Some(text) = &package.description {
         component["description"] = json!(text.trim());
@@ -168,6 +186,10 @@ mod tests {
             { "id": "a", "name": "a", "version": "1.0.0+b", "license": "MIT/Apache-2.0",
               "description": null, "repository": "https://example.org/a", "source": "registry",
               "manifest_path": "/a/Cargo.toml", "dependencies": [], "features": {}, "targets": [] },
+            { "id": "m", "name": "m", "version": "2.0.0", "license": null,
+              "description": null, "repository": null, "source": "registry",
+              "manifest_path": "/m/Cargo.toml", "dependencies": [], "features": {},
+              "targets": [{ "name": "m", "kind": ["proc-macro"], "doctest": true }] },
             { "id": "t", "name": "only-tests", "version": "1.0.0", "license": "MIT",
               "description": null, "repository": null, "source": "registry",
               "manifest_path": "/t/Cargo.toml", "dependencies": [], "features": {}, "targets": [] }
@@ -175,8 +197,10 @@ mod tests {
         "resolve": { "nodes": [
             { "id": "r", "deps": [
                 { "pkg": "a", "dep_kinds": [{ "kind": "dev" }, { "kind": null }] },
+                { "pkg": "m", "dep_kinds": [{ "kind": null }] },
                 { "pkg": "t", "dep_kinds": [{ "kind": "dev" }] } ] },
             { "id": "a", "deps": [] },
+            { "id": "m", "deps": [] },
             { "id": "t", "deps": [] }
         ] }
     }"#;
@@ -194,16 +218,22 @@ mod tests {
         );
         assert_eq!(bom["metadata"]["timestamp"], "2023-11-14T22:13:20Z");
         let components = bom["components"].as_array().expect("a list");
-        assert_eq!(components.len(), 1, "tests are not shipped: {text}");
+        assert_eq!(components.len(), 2, "tests are not shipped: {text}");
         assert_eq!(components[0]["bom-ref"], "pkg:cargo/a@1.0.0%2Bb");
         assert_eq!(
             components[0]["licenses"][0]["expression"],
             "MIT OR Apache-2.0"
         );
+        assert_eq!(components[0]["scope"], "required");
+        assert_eq!(
+            components[1]["scope"], "excluded",
+            "a macro is not shipped: {text}"
+        );
         assert_eq!(components[0]["hashes"][0]["content"], "abcd");
         let expected = json!([
             { "ref": "pkg:cargo/a@1.0.0%2Bb", "dependsOn": [] },
-            { "ref": "pkg:cargo/statehouse-runtime@0.1.0", "dependsOn": ["pkg:cargo/a@1.0.0%2Bb"] },
+            { "ref": "pkg:cargo/m@2.0.0", "dependsOn": [] },
+            { "ref": "pkg:cargo/statehouse-runtime@0.1.0", "dependsOn": ["pkg:cargo/a@1.0.0%2Bb", "pkg:cargo/m@2.0.0"] },
         ]);
         assert_eq!(bom["dependencies"], expected);
     }
