@@ -1,5 +1,7 @@
 //! The engine inside one process: groups, failing jobs, counters, wake-ups, closing, opening.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::PathBuf,
@@ -141,6 +143,38 @@ async fn a_group_runs_each_job_once_in_order_and_shares_its_time() {
     times.dedup();
     assert_eq!(times.len(), 1, "one group has one time");
     assert_eq!(runs.load(Ordering::Relaxed), 100);
+}
+
+#[tokio::test]
+async fn a_group_syncs_if_one_of_its_callers_asks_for_it() {
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+    let place = Place::new();
+    let engine = place.open().await;
+    let level = |tx: &Tx<'_>| {
+        let level = tx.pragma_query_value(None, "synchronous", |row| row.get(0));
+        Ok::<i64, EngineError>(level?)
+    };
+    assert_eq!(engine.write(level).await, Ok(FULL));
+    assert_eq!(engine.write_relaxed(level).await, Ok(NORMAL));
+    let gate = hold(&engine);
+    let durable = engine.submit(level).unwrap();
+    let relaxed = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.write_relaxed(level).await }
+    });
+    tokio::task::yield_now().await;
+    drop(gate);
+    assert_eq!(durable.await, Ok(FULL));
+    assert_eq!(relaxed.await.unwrap(), Ok(FULL));
+
+    let options = EngineOptions {
+        synchronous: Synchronous::Normal,
+        ..EngineOptions::default()
+    };
+    let place = Place::new();
+    let engine = place.try_open(options, SCHEMA).await.unwrap();
+    assert_eq!(engine.write(level).await, Ok(NORMAL));
 }
 
 #[tokio::test]

@@ -140,6 +140,16 @@ type Slot = Arc<Mutex<Weak<Shared>>>;
 /// The files open in this process, by canonical path.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, Slot>>> = LazyLock::new(Mutex::default);
 
+/// The slot of a path. Slots of files closed meanwhile are dropped on the way.
+fn slot_of(path: &Path) -> Slot {
+    let mut open = OPEN.lock();
+    open.retain(|_, slot| {
+        // Somebody who is opening the file holds a second reference.
+        Arc::strong_count(slot) > 1 || slot.lock().strong_count() > 0
+    });
+    Arc::clone(open.entry(path.to_owned()).or_default())
+}
+
 /// Opens the file, or joins those who have it open. Blocks; call it off the async threads.
 pub(super) fn open(
     path: &Path,
@@ -148,7 +158,7 @@ pub(super) fn open(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Arc<Handle>, EngineError> {
     let path = super::open::canonical(path)?;
-    let slot = Arc::clone(OPEN.lock().entry(path.clone()).or_default());
+    let slot = slot_of(&path);
     let mut open = slot.lock();
     if let Some(shared) = open.upgrade() {
         if shared.join() {

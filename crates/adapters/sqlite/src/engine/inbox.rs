@@ -6,6 +6,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{EngineError, job::Job};
 
+/// Sleeping for less than this takes longer than it says.
+const SHORTEST_PATIENCE: Duration = Duration::from_micros(20);
+
 /// The jobs handed in and not yet taken.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -64,6 +67,15 @@ impl Inbox {
         self.changed.notify_one();
     }
 
+    /// Closes, and drops what is inside; who waits for it learns that the database is closed.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let jobs = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(jobs);
+    }
+
     /// Moves all waiting jobs to the end of `into`; when there are none, sleeps up to `patience`,
     /// or without end.
     pub(super) fn take(&self, into: &mut Vec<Box<dyn Job>>, patience: Option<Duration>) -> Taken {
@@ -90,6 +102,9 @@ impl Inbox {
     /// Waits up to `patience` for the `answered` callers of the last group to join those who wait
     /// already. With nobody else about, a lone caller's next job is not waited for.
     pub(super) fn gather(&self, answered: usize, patience: Duration) {
+        if patience < SHORTEST_PATIENCE {
+            return;
+        }
         let mut state = self.state.lock();
         let expected = answered + state.jobs.len();
         if expected > 1 && !state.closed {

@@ -23,6 +23,8 @@ pub(super) enum Ran {
 
 /// A job without its types. Running it again replaces the result.
 pub(super) trait Job: Send {
+    /// Whether the caller does without the sync.
+    fn is_relaxed(&self) -> bool;
     /// Runs the closure and keeps its result.
     fn run(&mut self, tx: &Tx<'_>) -> Ran;
     /// Replaces the result by an error.
@@ -34,6 +36,7 @@ pub(super) trait Job: Send {
 /// A job with its types.
 struct Typed<T, E, F> {
     run: F,
+    relaxed: bool,
     result: Option<Result<T, E>>,
     reply: Option<oneshot::Sender<Result<T, E>>>,
 }
@@ -44,6 +47,10 @@ where
     T: Send,
     E: From<EngineError> + Send,
 {
+    fn is_relaxed(&self) -> bool {
+        self.relaxed
+    }
+
     fn run(&mut self, tx: &Tx<'_>) -> Ran {
         let result = catch_unwind(AssertUnwindSafe(|| (self.run)(tx)))
             .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic)).into()));
@@ -69,7 +76,7 @@ where
 }
 
 /// Boxes a closure as a job, and makes the future of its result.
-pub(super) fn job<T, E, F>(run: F) -> (Box<dyn Job>, Receipt<T, E>)
+pub(super) fn job<T, E, F>(run: F, relaxed: bool) -> (Box<dyn Job>, Receipt<T, E>)
 where
     F: FnMut(&Tx<'_>) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
@@ -79,6 +86,7 @@ where
     (
         Box::new(Typed {
             run,
+            relaxed,
             result: None,
             reply: Some(reply),
         }),

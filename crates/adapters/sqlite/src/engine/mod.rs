@@ -173,7 +173,22 @@ impl Engine {
         self.submit(job)?.await
     }
 
-    /// Hands in a job now, to be awaited later.
+    /// As [`write`](Self::write), for what need not survive a loss of power, such as the record
+    /// of a lease: answers once the operating system has the commit, so it survives a kill of
+    /// the process. The next durable commit makes it durable too; nothing is ever reordered.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_relaxed<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        F: FnMut(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+    {
+        self.hand_in(job, true)?.await
+    }
+
+    /// Hands in a durable job now, to be awaited later.
     ///
     /// # Errors
     /// [`EngineError::Closed`], by `E`'s conversion; the receipt resolves to the job's.
@@ -183,8 +198,17 @@ impl Engine {
         T: Send + 'static,
         E: From<EngineError> + Send + 'static,
     {
+        self.hand_in(job, false)
+    }
+
+    fn hand_in<T, E, F>(&self, job: F, relaxed: bool) -> Result<Receipt<T, E>, E>
+    where
+        F: FnMut(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+    {
         self.handle.check_open()?;
-        let (job, receipt) = job::job(job);
+        let (job, receipt) = job::job(job, relaxed);
         self.handle.shared().inbox.push(job)?;
         Ok(receipt)
     }

@@ -138,7 +138,7 @@ impl<'c> Tx<'c> {
     /// Wakes the listeners of `channel` once the group is committed.
     pub fn notify(&self, channel: Channel) {
         let mut state = self.state.borrow_mut();
-        if state.wakes.last() != Some(&channel) || state.wakes.len() == state.job_wakes_from {
+        if state.wakes.last() != Some(&channel) {
             state.wakes.push(channel);
         }
     }

@@ -17,7 +17,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    EngineError, EngineOptions, Schema, Tx,
+    EngineError, EngineOptions, Schema, Synchronous, Tx,
     checkpoint::Checkpointer,
     handle::Shared,
     inbox::Taken,
@@ -52,7 +52,10 @@ pub(super) fn start(
     let writer = Writer::new(connection, Arc::clone(&shared))?;
     thread::Builder::new()
         .name("sqlite-writer".to_owned())
-        .spawn(move || writer.run(readers))
+        .spawn(move || {
+            let _ended = Ended(Arc::clone(&writer.shared));
+            writer.run(readers);
+        })
         .map_err(|error| {
             shared.readers.close();
             EngineError::Io {
@@ -61,6 +64,17 @@ pub(super) fn start(
             }
         })?;
     Ok(shared)
+}
+
+/// Says that the file is closed when the writer ends, however it ends.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.inbox.abandon();
+        self.0.readers.close();
+        self.0.mark_ended();
+    }
 }
 
 /// Why a group could not be committed as it was run.
@@ -86,11 +100,14 @@ struct Writer {
     last_size: usize,
     last_took: Duration,
     data_version: i64,
+    /// What the connection is set to now.
+    synchronous: Synchronous,
 }
 
 impl Writer {
     fn new(mut connection: Connection, shared: Arc<Shared>) -> Result<Self, EngineError> {
         let checkpointer = Checkpointer::attach(&mut connection, &shared)?;
+        let synchronous = shared.options.synchronous;
         let mut writer = Self {
             connection,
             shared,
@@ -100,6 +117,7 @@ impl Writer {
             last_size: 0,
             last_took: Duration::ZERO,
             data_version: 0,
+            synchronous,
         };
         writer.foreign_commit();
         Ok(writer)
@@ -124,13 +142,10 @@ impl Writer {
         }
         let Self {
             connection,
-            shared,
             checkpointer,
             ..
         } = self;
         checkpointer.finish(&connection);
-        drop(connection);
-        shared.mark_ended();
     }
 
     /// Waits for jobs. Callers answered together come back together, a little apart: gathering
@@ -173,6 +188,9 @@ impl Writer {
     /// Gives every one of the first jobs a result that is durable, and says how many.
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> usize {
         let now = self.tick();
+        if let Err(error) = self.set_synchronous(jobs) {
+            return refuse_all(jobs, &error.into());
+        }
         match self.pass(jobs, now, Guard::None) {
             Ok(done) => return done,
             Err(Spoiled::Broken(error @ EngineError::Busy { .. })) => {
@@ -191,6 +209,21 @@ impl Writer {
             }
         }
         self.commit_each_alone(jobs, now)
+    }
+
+    /// A group syncs unless none of its callers asks for it.
+    fn set_synchronous(&mut self, jobs: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+        let wanted = if jobs.iter().all(|job| job.is_relaxed()) {
+            Synchronous::Normal
+        } else {
+            self.shared.options.synchronous
+        };
+        if wanted != self.synchronous {
+            self.connection
+                .pragma_update(None, "synchronous", wanted.pragma())?;
+            self.synchronous = wanted;
+        }
+        Ok(())
     }
 
     fn commit_each_alone(&mut self, jobs: &mut [Box<dyn Job>], now: i64) -> usize {
