@@ -96,13 +96,7 @@ pub(super) fn advisories() -> Result<Outcome> {
         let why = "the advisory database cannot be fetched (`cargo deny fetch db` says why)";
         return Ok(Outcome::Skipped(why.to_owned()));
     }
-    run(&[
-        "deny",
-        "--workspace",
-        "check",
-        "--disable-fetch",
-        "advisories",
-    ])
+    run(&["deny", "--workspace", "check", "advisories"])
 }
 
 /// A person may go without the tool, CI may not.
