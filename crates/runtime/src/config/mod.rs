@@ -14,6 +14,7 @@ mod earlier;
 mod environment;
 mod file;
 mod problem;
+mod reference;
 mod schema;
 mod sections;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use statehouse_contracts::Endpoint;
 
 pub use environment::Environment;
 pub use problem::{Origin, Problem, Problems};
+pub use reference::reference;
 pub use schema::{Key, Shown};
 pub use sections::{
     Backends, CompressionChoice, Layers, Log, LogFormat, Messages, Namespaces, Orchestration,

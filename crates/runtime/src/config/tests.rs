@@ -391,11 +391,11 @@ fn rules_across_keys() {
         ),
         (
             "[[server.tokens]]\nprincipal = \"p\"",
-            "give token_env or token_file",
+            "statehouse.toml:2: server.tokens.0: give token_env or token_file",
         ),
         (
             "[backends.trio]\nmain = \"memory:\"",
-            "give main, replica and rollback",
+            "statehouse.toml:2: backends.trio: give main, replica and rollback",
         ),
         (
             "[layers]\nretry_base = \"9s\"",

@@ -24,9 +24,15 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
+    /// Notes what is wrong with a key or a section, where one of its values was set.
     fn wrong(&mut self, key: &str, text: impl Into<String>) {
-        let origin = self.shown.iter().find(|row| row.key == key);
-        let origin = origin.map_or(Origin::Default, |row| row.origin.clone());
+        let is_part = |row: &&Shown| {
+            let rest = row.key.strip_prefix(key);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let set = |row: &Shown| (row.origin != Origin::Default).then(|| row.origin.clone());
+        let origin = self.shown.iter().filter(is_part).find_map(set);
+        let origin = origin.unwrap_or(Origin::Default);
         self.problems.push(Problem::at(&origin, key, text));
     }
 
