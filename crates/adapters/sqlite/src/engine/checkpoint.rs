@@ -4,23 +4,24 @@
 //! SQLite starts the log over only when all of it is in the database at the moment a writer
 //! begins, so a checkpoint beside a busy writer never gets there, while one inside the writer
 //! makes every caller wait for the sync of the database. Measured with 64 callers, 1 KiB values,
-//! three inserts each, on two cores; p99 as a multiple of p50, and the largest log:
+//! three statements each, on two cores; p99 as a multiple of p50, and the largest log:
 //!
 //! | schedule | puts/s | p99 | log |
 //! |---|---|---|---|
 //! | in the writer, every 4,000 pages | 47k | 10.4x | 17 MB |
 //! | in the writer, every 1,000 pages (SQLite's default) | 44k | 10.4x | 4 MB |
 //! | in the writer, every 250 pages | 37–48k | 4.4x | 1.5 MB |
-//! | beside it, every 1,000 pages; the rest in the writer from 8,000 pages | 55k | 4.6x | 33 MB |
-//! | beside it, every 100 pages; the rest in the writer from 2,000 pages | 28k | 5.4x | 11 MB |
-//! | beside it, every 250 pages; the rest in the writer from 4,000 pages | 52–57k | 3.4–4.2x | 17 MB |
+//! | beside it, every 4 MB; the rest in the writer from 32 MB | 55k | 4.6x | 33 MB |
+//! | beside it, every 0.4 MB; the rest in the writer from 8 MB | 28k | 5.4x | 11 MB |
+//! | beside it, every 1 MB; the rest in the writer from 16 MB | 52–57k | 3.4–4.2x | 17 MB |
+//! | beside it, every 0.5 MB; the rest in the writer from 24 MB | 44–58k | 2.1–2.5x | 26 MB |
 //!
 //! The last one is what this module does. A thread of its own moves the log in steps of about
-//! 1 MB, small enough that its syncs hardly delay the writer's. From 16 MB on, the writer moves
+//! 0.5 MB, small enough that its syncs hardly delay the writer's. From 24 MB on, the writer moves
 //! the rest itself, right after the thread has finished a step: then that is little, and the next
 //! commit starts the log over. The file is not cut: overwriting it costs half the sync that
 //! appending does. Where the thread falls 8 MB behind (large values, a slow disk), the writer waits
-//! for it. A reader in an old snapshot holds all this back: from 32 MB on the writer waits a little
+//! for it. A reader in an old snapshot holds all this back: from 36 MB on the writer waits a little
 //! for it, from 48 MB on longer. A reader that outlasts that (a stuck program on the same file)
 //! lets the log grow on, because stopping all writes would be worse.
 
@@ -40,16 +41,16 @@ use rusqlite::Connection;
 use super::{EngineError, busy::Patience, handle::Shared, open};
 
 /// Bytes the log grows between two steps of the thread.
-const STEP: i64 = 1 << 20;
+const STEP: i64 = 512 << 10;
 
 /// Bytes in the log from which the writer finishes the work of the thread.
-const FINISH: i64 = 16 << 20;
+const FINISH: i64 = 24 << 20;
 
 /// Bytes the log may grow while the thread is at one step; then the writer waits for it.
 const LAG: i64 = 8 << 20;
 
 /// Bytes in the log from which the writer waits for readers.
-const WAIT_FOR_READERS: i64 = 32 << 20;
+const WAIT_FOR_READERS: i64 = 36 << 20;
 
 /// How long it waits for them, once for each step.
 const PATIENCE: Duration = Duration::from_millis(50);
