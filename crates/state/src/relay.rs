@@ -1,0 +1,390 @@
+//! The relay: sends what was committed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_contracts::{
+    Cursor, Error, ErrorKind, FollowerName, FollowerSpec, Lease, Message, Namespace, OutboxEntry,
+    OutboxOutcome, OutboxSettle, Producer, Result, Retry, SendOptions, StateManager, Transaction,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::StateEvent;
+
+/// How the relay works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayOptions {
+    /// Who holds the outbox's lease: unique among the processes.
+    pub owner: String,
+    /// How long the lease lasts: how long another process waits when this one dies.
+    pub lease: Duration,
+    /// How many messages are sent at once.
+    pub batch: usize,
+    /// The most bytes of data that an event carries.
+    pub inline: usize,
+    /// The longest pause after a failure.
+    pub backoff: Duration,
+}
+
+impl RelayOptions {
+    /// A lease of 10 s, batches of 256, 10,240 bytes inline, at most 5 s between attempts.
+    pub fn new(owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            lease: Duration::from_secs(10),
+            batch: 256,
+            inline: 10_240,
+            backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Sends the messages of the outbox, and an event of every change of state, of one namespace. Of
+/// several relays one works, the holder of the outbox's lease; another takes over when it ends.
+///
+/// - A message is sent at least once, with its id, so that the producer recognises a repeat.
+/// - Messages of one ordering key go in the order of their commits. What cannot be sent now holds
+///   up only its key.
+/// - What the producer refuses for good is parked in the outbox with the reason.
+/// - The event of a change that cannot be sent moves to the outbox, with the later ones of its key
+///   behind it, so that the change log can be followed on.
+#[derive(Debug)]
+pub struct Relay {
+    state: Arc<dyn StateManager>,
+    producer: Arc<dyn Producer>,
+    namespace: Namespace,
+    follower: FollowerName,
+    options: RelayOptions,
+}
+
+/// What is to be done with a message that the producer answered.
+enum Verdict {
+    Sent,
+    Later,
+    Refused(String),
+}
+
+impl Relay {
+    /// The follower of the change log that the relay keeps its place with.
+    pub const FOLLOWER: &'static str = "statehouse.relay";
+
+    /// A relay of `namespace` from `state` to `producer`.
+    ///
+    /// # Errors
+    /// Never in practice: the follower's fixed name is valid.
+    pub fn new(
+        state: Arc<dyn StateManager>,
+        producer: Arc<dyn Producer>,
+        namespace: Namespace,
+        options: RelayOptions,
+    ) -> Result<Self> {
+        let follower = FollowerName::new(Self::FOLLOWER)?;
+        Ok(Self {
+            state,
+            producer,
+            namespace,
+            follower,
+            options,
+        })
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        while !stop.is_cancelled() {
+            let worked = tokio::select! {
+                () = stop.cancelled() => break,
+                worked = self.work_under_lease() => worked,
+            };
+            pause = match worked {
+                Ok(()) => self.options.lease / 4,
+                Err(error) if error.kind() == ErrorKind::Closed => break,
+                Err(error) => {
+                    tracing::warn!(namespace = %self.namespace, %error, "the relay pauses");
+                    (pause * 2).clamp(Duration::from_millis(100), self.options.backoff)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
+            }
+        }
+        // A lease that cannot be given back runs out by itself.
+        let _ = self.give_back().await;
+    }
+
+    async fn give_back(&self) -> Result<()> {
+        let lease = self
+            .state
+            .outbox_lease(&self.options.owner, self.options.lease)
+            .await?;
+        match lease {
+            Some(lease) => self.state.outbox_release(&lease.token).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Works while it holds the lease; `Ok` when another relay does.
+    async fn work_under_lease(&self) -> Result<()> {
+        let Some(lease) = self
+            .state
+            .outbox_lease(&self.options.owner, self.options.lease)
+            .await?
+        else {
+            return Ok(());
+        };
+        let follower = self
+            .state
+            .follow(&self.follower, FollowerSpec::default())
+            .await?;
+        let mut work = Work {
+            relay: self,
+            lease,
+            events: follower.cursor,
+            detoured: HashSet::new(),
+            held: HashSet::new(),
+            outbox: 0,
+        };
+        work.find_detoured().await?;
+        loop {
+            work.keep_lease().await?;
+            let sent = work.outbox().await? + work.events().await?;
+            if sent == 0 {
+                work.rest().await?;
+            }
+        }
+    }
+}
+
+/// One tenure of the relay.
+struct Work<'r> {
+    relay: &'r Relay,
+    lease: Lease,
+    /// The place in the change log.
+    events: Cursor,
+    /// Ordering keys whose events go through the outbox, because earlier ones are there.
+    detoured: HashSet<String>,
+    /// Ordering keys with a message that could not be sent in this pass over the outbox.
+    held: HashSet<String>,
+    /// The place in this pass over the outbox.
+    outbox: u64,
+}
+
+impl Work<'_> {
+    fn state(&self) -> &dyn StateManager {
+        &*self.relay.state
+    }
+
+    fn batch(&self) -> usize {
+        self.relay
+            .options
+            .batch
+            .clamp(1, self.relay.producer.capability().max_batch)
+    }
+
+    async fn keep_lease(&mut self) -> Result<()> {
+        let length = self.relay.options.lease;
+        if self.lease.remaining() < length / 2 {
+            self.lease = self
+                .state()
+                .outbox_extend(&self.lease.token, length)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Finds the keys whose events wait in the outbox, after a restart.
+    async fn find_detoured(&mut self) -> Result<()> {
+        self.detoured = self.parked_keys().await?;
+        let mut after = 0;
+        loop {
+            let page = self.pending(after).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.position;
+            self.detoured.extend(
+                page.into_iter()
+                    .filter_map(|entry| entry.message.ordering_key),
+            );
+        }
+    }
+
+    async fn pending(&self, after: u64) -> Result<Vec<OutboxEntry>> {
+        self.state()
+            .outbox_read(&self.lease.token, after, self.batch(), Duration::ZERO)
+            .await
+    }
+
+    async fn parked_keys(&self) -> Result<HashSet<String>> {
+        let mut keys = HashSet::new();
+        let mut after = None;
+        loop {
+            let page = self
+                .state()
+                .outbox_parked(self.batch(), after.as_ref())
+                .await?;
+            keys.extend(
+                page.items
+                    .into_iter()
+                    .filter_map(|entry| entry.message.ordering_key),
+            );
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// Sends a batch of the outbox; answers how many entries left it.
+    async fn outbox(&mut self) -> Result<usize> {
+        let page = self.pending(self.outbox).await?;
+        let Some(last) = page.last().map(|entry| entry.position) else {
+            self.outbox = 0;
+            self.held.clear();
+            return Ok(0);
+        };
+        self.outbox = last;
+        let free: Vec<OutboxEntry> = page
+            .into_iter()
+            .filter(|entry| !self.is_held(entry.message.ordering_key.as_ref()))
+            .collect();
+        let messages = free.iter().map(|entry| entry.message.clone()).collect();
+        let verdicts = self.send(messages).await?;
+        let mut settles = Vec::with_capacity(free.len());
+        for (entry, verdict) in free.into_iter().zip(verdicts) {
+            let position = entry.position;
+            match verdict {
+                Verdict::Sent => settles.push(OutboxSettle {
+                    position,
+                    outcome: OutboxOutcome::Sent,
+                }),
+                Verdict::Refused(reason) if !self.is_held(entry.message.ordering_key.as_ref()) => {
+                    tracing::warn!(position, %reason, "parked a message that the producer refuses");
+                    self.held.extend(entry.message.ordering_key);
+                    settles.push(OutboxSettle {
+                        position,
+                        outcome: OutboxOutcome::Parked { reason },
+                    });
+                }
+                Verdict::Refused(_) | Verdict::Later => {
+                    self.held.extend(entry.message.ordering_key)
+                }
+            }
+        }
+        let left = settles.len();
+        if left > 0 {
+            self.state()
+                .outbox_settle(&self.lease.token, settles)
+                .await?;
+        }
+        metrics::counter!("statehouse_relay_outbox_total").increment(left as u64);
+        Ok(left)
+    }
+
+    fn is_held(&self, key: Option<&String>) -> bool {
+        key.is_some_and(|key| self.held.contains(key))
+    }
+
+    /// Sends the events of a page of changes; answers how many changes there were.
+    async fn events(&mut self) -> Result<usize> {
+        let page = self
+            .state()
+            .changes(&self.events, self.batch(), Duration::ZERO)
+            .await?;
+        if page.changes.is_empty() && page.next == self.events {
+            return Ok(0);
+        }
+        let (mut straight, mut detour) = (Vec::new(), Vec::new());
+        for change in &page.changes {
+            let inline = self.relay.options.inline;
+            let event = StateEvent::message(change, &self.relay.namespace, inline)?;
+            let behind = event
+                .ordering_key
+                .as_ref()
+                .is_some_and(|key| self.detoured.contains(key));
+            if behind {
+                detour.push(event)
+            } else {
+                straight.push(event)
+            }
+        }
+        let verdicts = self.send(straight.clone()).await?;
+        for (event, verdict) in straight.into_iter().zip(verdicts) {
+            let behind = event
+                .ordering_key
+                .as_ref()
+                .is_some_and(|key| self.detoured.contains(key));
+            if behind || !matches!(verdict, Verdict::Sent) {
+                self.detoured.extend(event.ordering_key.clone());
+                detour.push(event);
+            }
+        }
+        if !detour.is_empty() {
+            let transaction = Transaction {
+                messages: detour,
+                ..Transaction::default()
+            };
+            self.state().apply(transaction).await?;
+        }
+        self.state()
+            .advance(&self.relay.follower, &page.next)
+            .await?;
+        self.events = page.next;
+        metrics::counter!("statehouse_relay_events_total").increment(page.changes.len() as u64);
+        Ok(page.changes.len())
+    }
+
+    /// Sends messages. An error of the whole is one that may pass: nothing is settled then.
+    async fn send(&self, messages: Vec<Message>) -> Result<Vec<Verdict>> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = SendOptions {
+            admission: Duration::ZERO,
+            require_route: false,
+        };
+        let answers = self.relay.producer.send(messages, options).await?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.map_or_else(verdict, |_| Verdict::Sent))
+            .collect())
+    }
+
+    /// Nothing to send: waits for a change or a message, and meanwhile forgets detours that are
+    /// over. What is held is tried again after this.
+    async fn rest(&mut self) -> Result<()> {
+        let parked = self.parked_keys().await?;
+        let depth = self.state().outbox_depth().await?;
+        if depth == 0 {
+            self.detoured = parked;
+        }
+        // With messages that could not be sent, a short pause; else until something comes.
+        let wait = if depth == 0 {
+            self.relay.options.lease / 4
+        } else {
+            Duration::from_millis(100)
+        };
+        if depth > 0 {
+            tokio::time::sleep(wait).await;
+            return Ok(());
+        }
+        let (state, token) = (self.state(), &self.lease.token);
+        tokio::select! {
+            page = state.changes(&self.events, 1, wait) => page.map(|_| ()),
+            read = state.outbox_read(token, 0, 1, wait) => read.map(|_| ()),
+        }
+    }
+}
+
+fn verdict(error: Error) -> Verdict {
+    let passing = error.is_ambiguous()
+        || !matches!(error.retry(), Retry::Never)
+        || matches!(error.kind(), ErrorKind::Closed | ErrorKind::Timeout);
+    if passing {
+        Verdict::Later
+    } else {
+        Verdict::Refused(error.to_string())
+    }
+}
