@@ -389,6 +389,103 @@ async fn a_commit_between_listening_and_waiting_is_not_missed() {
 }
 
 #[tokio::test]
+async fn work_for_one_wakes_one_and_is_passed_on_by_who_leaves() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let ready = Channel::of("ready");
+    let (woken, mut wakes) = tokio::sync::mpsc::unbounded_channel();
+    let (leave, _) = tokio::sync::broadcast::channel::<()>(1);
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let mut listener = engine.listen(&[ready]);
+            let (woken, mut leave) = (woken.clone(), leave.subscribe());
+            tokio::spawn(async move {
+                listener.wait(soon()).await.unwrap();
+                woken.send(()).unwrap();
+                // Leaves without having looked.
+                let _ = leave.recv().await;
+            })
+        })
+        .collect();
+    let notify = |times: usize| {
+        engine.write(move |tx| {
+            (0..times).for_each(|_| tx.notify_one(ready));
+            Ok::<_, EngineError>(())
+        })
+    };
+    let brief = Duration::from_millis(30);
+    notify(1).await.unwrap();
+    wakes.recv().await.unwrap();
+    assert!(
+        tokio::time::timeout(brief, wakes.recv()).await.is_err(),
+        "one was enough"
+    );
+    notify(2).await.unwrap();
+    wakes.recv().await.unwrap();
+    wakes.recv().await.unwrap();
+    assert!(
+        tokio::time::timeout(brief, wakes.recv()).await.is_err(),
+        "two were enough"
+    );
+    // Each that leaves wakes the next, down to the last.
+    drop(leave);
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wake_up_is_lost_with_those_who_give_up() {
+    const MESSAGES: i64 = 400;
+    let place = Place::new();
+    let engine = place.open().await;
+    let ready = Channel::of("ready");
+    let (took, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let steady = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            let mut listener = engine.listen(&[ready]);
+            let mut rest = MESSAGES;
+            while rest > 0 {
+                let take = |tx: &Tx<'_>| {
+                    let take = "DELETE FROM item WHERE id = (SELECT min(id) FROM item)";
+                    Ok::<_, EngineError>(tx.execute(take, ())?)
+                };
+                match engine.write_relaxed(take).await.unwrap() {
+                    0 => assert_eq!(listener.wait(soon()).await, Ok(Woken::Notified)),
+                    _ => {
+                        rest -= 1;
+                        took.send(()).unwrap();
+                    }
+                }
+            }
+        }
+    });
+    let fickle = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            loop {
+                let mut listener = engine.listen(&[ready]);
+                let brief = Duration::from_micros(300);
+                let _ = tokio::time::timeout(brief, listener.wait(soon())).await;
+            }
+        }
+    });
+    for id in 0..MESSAGES {
+        let put = move |tx: &Tx<'_>| {
+            tx.notify_one(ready);
+            insert(tx, id)
+        };
+        engine.write_relaxed(put).await.unwrap();
+        if taken.recv().await.is_none() {
+            break;
+        }
+    }
+    steady.await.unwrap();
+    fickle.abort();
+}
+
+#[tokio::test]
 async fn a_commit_by_somebody_else_wakes_a_listener() {
     let place = Place::new();
     let engine = place.open().await;

@@ -53,16 +53,42 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(super) struct GroupState {
     deltas: HashMap<Counter, i64>,
-    wakes: Vec<Channel>,
+    wakes: Wakes,
     job_deltas: Vec<(Counter, i64)>,
-    job_wakes_from: usize,
+    job_wakes_from: (usize, usize),
+}
+
+/// Who is to be woken after the commit.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    /// Channels whose listeners are all woken.
+    pub(super) all: Vec<Channel>,
+    /// Channels of which one listener is woken for each mention.
+    pub(super) one: Vec<Channel>,
+}
+
+impl Wakes {
+    /// Adds those of another transaction of the same group.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.all.append(&mut other.all);
+        self.one.append(&mut other.one);
+    }
+
+    fn len(&self) -> (usize, usize) {
+        (self.all.len(), self.one.len())
+    }
+
+    fn truncate(&mut self, (all, one): (usize, usize)) {
+        self.all.truncate(all);
+        self.one.truncate(one);
+    }
 }
 
 impl GroupState {
     /// Forgets everything, for a new group.
     pub(super) fn reset(&mut self) {
         self.deltas.clear();
-        self.wakes.clear();
+        self.wakes.truncate((0, 0));
         self.begin_job();
     }
 
@@ -92,16 +118,11 @@ impl GroupState {
         Ok(())
     }
 
-    /// Replaces the channels to wake, when several transactions made up a group.
-    pub(super) fn replace_wakes(&mut self, wakes: Vec<Channel>) {
-        self.wakes = wakes;
-    }
-
-    /// The channels to wake, each once.
-    pub(super) fn wakes(&mut self) -> &[Channel] {
-        self.wakes.sort_unstable();
-        self.wakes.dedup();
-        &self.wakes
+    /// Who is to be woken, each channel once.
+    pub(super) fn wakes(&mut self) -> &mut Wakes {
+        self.wakes.all.sort_unstable();
+        self.wakes.all.dedup();
+        &mut self.wakes
     }
 }
 
@@ -135,12 +156,18 @@ impl<'c> Tx<'c> {
         self.now
     }
 
-    /// Wakes the listeners of `channel` once the group is committed.
+    /// Wakes all listeners of `channel` once the group is committed.
     pub fn notify(&self, channel: Channel) {
-        let mut state = self.state.borrow_mut();
-        if state.wakes.last() != Some(&channel) {
-            state.wakes.push(channel);
+        let all = &mut self.state.borrow_mut().wakes.all;
+        if all.last() != Some(&channel) {
+            all.push(channel);
         }
+    }
+
+    /// Wakes one listener of `channel`, for each call, once the group is committed. For work that
+    /// one listener takes, so that a thousand idle ones do not all come for it.
+    pub fn notify_one(&self, channel: Channel) {
+        self.state.borrow_mut().wakes.one.push(channel);
     }
 
     /// Adds to a counter. The sum of a group's additions is written as one row at its end, and

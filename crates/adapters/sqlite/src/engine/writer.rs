@@ -23,7 +23,7 @@ use super::{
     inbox::Taken,
     job::{Job, Ran},
     open, readers,
-    transaction::GroupState,
+    transaction::{GroupState, Wakes},
 };
 
 /// The most jobs one transaction takes.
@@ -178,11 +178,18 @@ impl Writer {
             for job in &mut waiting[..done] {
                 job.reply();
             }
-            self.shared.hub.wake(self.group.borrow_mut().wakes());
+            self.wake();
             self.checkpointer.after_commit(&self.connection);
             waiting = &mut waiting[done..];
         }
         jobs.clear();
+    }
+
+    /// Wakes those whom the committed group concerns.
+    fn wake(&self) {
+        let mut group = self.group.borrow_mut();
+        let wakes = group.wakes();
+        self.shared.hub.wake(&wakes.all, &wakes.one);
     }
 
     /// Gives every one of the first jobs a result that is durable, and says how many.
@@ -228,12 +235,12 @@ impl Writer {
 
     fn commit_each_alone(&mut self, jobs: &mut [Box<dyn Job>], now: i64) -> usize {
         let mut refusals = 0;
-        let mut wakes = Vec::new();
+        let mut wakes = Wakes::default();
         for tried in 0..jobs.len() {
             match self.pass(&mut jobs[tried..=tried], now, Guard::None) {
                 Ok(_) | Err(Spoiled::ByJob) => {
                     refusals = 0;
-                    wakes.extend_from_slice(self.group.borrow_mut().wakes());
+                    wakes.append(self.group.borrow_mut().wakes());
                 }
                 Err(Spoiled::Broken(error)) => {
                     refusals += usize::from(error.is_storage_failure());
@@ -245,7 +252,8 @@ impl Writer {
                 }
             }
         }
-        self.group.borrow_mut().replace_wakes(wakes);
+        *self.group.borrow_mut().wakes() = wakes;
+
         jobs.len()
     }
 
