@@ -1,8 +1,6 @@
 //! The engine across processes: a crash at any moment, and several processes on one file. The
 //! test binary starts itself as the other process.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     env,
     io::{self, BufRead, BufReader, Write},
@@ -50,7 +48,8 @@ async fn write_and_tell(path: &Path, name: &str, turns: i64) {
             tokio::spawn(async move {
                 for turn in 0..turns {
                     put(&engine, task.clone(), turn).await.unwrap();
-                    writeln!(io::stdout(), "done {task} {turn}").unwrap();
+                    let mut out = io::stdout();
+                    writeln!(out, "done {task} {turn}").unwrap();
                 }
             })
         })
@@ -72,7 +71,7 @@ async fn child() {
 
 fn start(path: &Path, name: &str, turns: i64) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .args(["--ignored", "--exact", "processes::child", "--nocapture"])
         .env("CHILD_PATH", path)
         .env("CHILD_NAME", name)
         .env("CHILD_TURNS", turns.to_string())
