@@ -2,8 +2,7 @@ use std::fmt::{self, Debug};
 
 use futures::future::BoxFuture;
 use statehouse_contracts::{
-    AdminCapability, ConsumerCapability, ProducerCapability, ReferenceCapability, StateCapability,
-    TaskCapability,
+    ConsumerCapability, ProducerCapability, ReferenceCapability, StateCapability, TaskCapability,
 };
 
 use crate::setup::Hooks;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use libtest_mimic::{Arguments, Trial};
 use statehouse_contracts::Backend;
+use statehouse_layers::{Stack, guard};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::context::Shared;
@@ -48,7 +49,7 @@ impl Setup {
             Ok(runtime) => Arc::new(runtime),
             Err(failure) => return fail_all(&arguments, failure.to_string()),
         };
-        let plain = Shared::new(self.clone(), guarded);
+        let plain = Shared::new(self.clone(), guard);
         let stacked = Shared::new(self, stacked);
         let mut trials = trials(&runtime, &plain, "");
         trials.extend(self::trials(&runtime, &stacked, "stacked::"));
@@ -67,7 +68,7 @@ impl Setup {
     /// When no runtime can be started.
     pub fn run(&self, chosen: impl Fn(&str) -> bool) -> Result<Report, Failure> {
         let runtime = runtime()?;
-        let shared = Shared::new(self.clone(), guarded);
+        let shared = Shared::new(self.clone(), guard);
         let cases = applicable(self)
             .into_iter()
             .filter(|case| chosen(case.name()));
@@ -118,12 +119,8 @@ fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(format!("no runtime could be started: {error}")))
 }
 
-fn guarded(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
-    backend
-}
-
 fn stacked(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
-    backend
+    Stack::default().wrap(backend)
 }
 
 fn applicable(setup: &Setup) -> Vec<Case> {

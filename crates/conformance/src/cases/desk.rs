@@ -7,6 +7,7 @@ use statehouse_contracts::{
     Backoff, Consumer, ConsumerExt, Counts, DeadLetter, Delivery, GroupName, GroupSpec, Message,
     Pattern, Payload, Priority, Producer, ProducerExt, Receive, Scope, Sent, Topic,
 };
+use tokio::task::JoinHandle;
 
 use crate::{Context, Failure, Timing, ensure, ensure_eq, eventually, fail, some};
 
@@ -17,13 +18,20 @@ pub(crate) struct Desk {
     pub(crate) consumer: Arc<dyn Consumer>,
     pub(crate) group: GroupName,
     pub(crate) timing: Timing,
+    spec: GroupSpec,
 }
 
-/// The group spec that cases start from: the topic `t`, no backoff, a lease that does not end.
-pub(crate) fn spec(timing: &Timing) -> GroupSpec {
+/// The group spec that cases start from: the topic `t`, no backoff, a lease that does not end;
+/// ordering keys and priorities as far as the consumer has them, keys rather than priorities.
+pub(crate) fn spec(cx: &Context) -> GroupSpec {
+    let can = cx.expected().consumer;
+    let keys = can.is_some_and(|c| c.ordering_keys);
+    let priorities = can.is_some_and(|c| c.priorities > 1 && (c.keys_with_priorities || !keys));
     GroupSpec {
         backoff: Backoff::NONE,
-        lease: timing.long_lease,
+        lease: cx.timing().long_lease,
+        ordering: keys,
+        priorities,
         ..GroupSpec::new(Pattern::from(topic("t")))
     }
 }
@@ -103,11 +111,23 @@ impl Desk {
             consumer: cx.consumer().await?,
             group: group("g"),
             timing: cx.timing(),
+            spec: spec(cx),
         };
-        let mut spec = spec(&desk.timing);
-        change(&mut spec);
-        desk.consumer.declare(&desk.group, &spec).await?;
+        desk.declare(change).await?;
         Ok(desk)
+    }
+
+    /// With the group `g`, where priorities count, and ordering keys if both can be.
+    pub(crate) async fn by_priority(cx: &Context) -> Result<Self, Failure> {
+        let keys = cx
+            .expected()
+            .consumer
+            .is_some_and(|c| c.keys_with_priorities);
+        Self::with(cx, |spec| {
+            spec.priorities = true;
+            spec.ordering &= keys;
+        })
+        .await
     }
 
     /// With the handles of `backend`, without declaring anything.
@@ -121,6 +141,7 @@ impl Desk {
             consumer: backend.consumer(scope).await?,
             group: group("g"),
             timing: cx.timing(),
+            spec: spec(cx),
         })
     }
 
@@ -132,9 +153,17 @@ impl Desk {
         }
     }
 
+    /// The same handles, receiving from the mailbox of `agent`.
+    pub(crate) fn mailbox(&self, agent: &str) -> Self {
+        Self {
+            group: GroupName::mailbox(agent),
+            ..self.clone()
+        }
+    }
+
     /// Declares this desk's group by a changed spec.
     pub(crate) async fn declare(&self, change: impl FnOnce(&mut GroupSpec)) -> Result<(), Failure> {
-        let mut spec = spec(&self.timing);
+        let mut spec = self.spec.clone();
         change(&mut spec);
         self.consumer.declare(&self.group, &spec).await?;
         Ok(())
@@ -233,6 +262,12 @@ impl Desk {
         }
     }
 
+    /// Whether `task` still runs after a little while, as it must.
+    pub(crate) async fn stays_waiting<T>(&self, task: &JoinHandle<T>) -> Result<(), Failure> {
+        tokio::time::sleep(self.timing.quiet).await;
+        ensure(!task.is_finished(), "the call must still wait")
+    }
+
     /// Acknowledges.
     pub(crate) async fn ack(&self, delivery: &Delivery) -> Result<(), Failure> {
         Ok(self.consumer.ack(delivery).await?)
@@ -259,6 +294,14 @@ impl Desk {
     /// What the group holds.
     pub(crate) async fn counts(&self) -> Result<Counts, Failure> {
         Ok(self.consumer.counts(&self.group).await?)
+    }
+
+    /// Waits until so many are ready.
+    pub(crate) async fn until_ready(&self, number: u64, within: Duration) -> Result<(), Failure> {
+        eventually(within, &format!("{number} ready messages"), || async {
+            Ok((self.counts().await?.ready == number).then_some(()))
+        })
+        .await
     }
 
     /// The group's dead letters, of which there must be `number`; waits for them.

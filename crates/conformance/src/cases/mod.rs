@@ -5,6 +5,7 @@ use crate::Case;
 mod capabilities;
 mod consumer;
 mod desk;
+mod producer;
 
 /// All cases there are. A subject's cases run only where the adapter has its roles.
 pub(crate) fn all() -> Vec<Case> {
@@ -14,7 +15,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 fn messages() -> impl Iterator<Item = Case> {
-    let subjects = [consumer::cases()];
+    let subjects = [producer::cases(), consumer::cases()];
     let cases = subjects.into_iter().flatten();
     cases.map(|case| case.producer(|_| true).consumer(|_| true))
 }
