@@ -26,6 +26,16 @@ pub(crate) enum Progress {
     More,
 }
 
+impl Progress {
+    /// Of a run that may take `step` rows and took `rows`.
+    pub(crate) fn after(rows: usize, step: i64) -> Self {
+        match i64::try_from(rows) {
+            Ok(rows) if rows < step => Self::Done,
+            _ => Self::More,
+        }
+    }
+}
+
 /// One role's regular work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chore {
