@@ -228,15 +228,26 @@ fn at_open(path: &Path, error: rusqlite::Error) -> EngineError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => EngineError::NotADatabase(path),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => EngineError::ReadOnly(path),
-        Some(ErrorCode::CannotOpen) => match path.parent().map(fs::metadata) {
-            Some(Ok(directory)) if directory.permissions().readonly() => {
-                EngineError::ReadOnly(path)
-            }
-            _ => EngineError::CannotOpen {
-                path,
-                reason: "the file or its directory cannot be written".to_owned(),
-            },
-        },
+        Some(ErrorCode::CannotOpen) => why_not(&path),
         _ => error.into(),
+    }
+}
+
+/// Asks the operating system what SQLite does not say. Only after a failure: closing a file gives
+/// up all locks that this process holds on it.
+fn why_not(path: &Path) -> EngineError {
+    let mut options = fs::OpenOptions::new();
+    match options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+    {
+        Err(error) => cannot_open(path, &error),
+        Ok(_) => EngineError::CannotOpen {
+            path: path.to_owned(),
+            reason: "SQLite cannot create its log beside it".to_owned(),
+        },
     }
 }

@@ -236,3 +236,50 @@ async fn a_failing_schema_step_leaves_the_file_as_it_was() {
     engine.write(|tx| insert(tx, 1)).await.unwrap();
     assert_eq!(ids(&engine).await, [1]);
 }
+
+#[tokio::test]
+async fn a_damaged_file_says_so() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let grow =
+        |tx: &Tx<'_>| Ok::<_, EngineError>(tx.execute("UPDATE item SET data = zeroblob(500)", ())?);
+    let fill = |tx: &Tx<'_>| (0..2_000).try_for_each(|id| insert(tx, id).map(|_| ()));
+    engine.write(fill).await.unwrap();
+    engine.write(grow).await.unwrap();
+    engine.close().await;
+
+    let mut bytes = fs::read(place.path()).unwrap();
+    let middle = bytes.len() / 4;
+    bytes[middle..].fill(0xAB);
+    fs::write(place.path(), bytes).unwrap();
+    let result = match place.try_open(EngineOptions::default(), SCHEMA).await {
+        Ok(engine) => engine.write(grow).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(result, Err(EngineError::Corrupt(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn an_idle_engine_moves_its_log_into_the_database() {
+    let place = Place::new();
+    let engine = place.open().await;
+    engine.write(|tx| insert(tx, 1)).await.unwrap();
+    let other = Connection::open(place.path()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let look = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (logged, moved) = other
+            .query_row("PRAGMA wal_checkpoint(NOOP)", (), look)
+            .unwrap();
+        if logged == moved {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{moved} of {logged} pages after 20 s"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.write(|tx| insert(tx, 2)).await.unwrap();
+    assert_eq!(ids(&engine).await, [1, 2]);
+}
