@@ -68,7 +68,9 @@ fn kind(native: &EngineError) -> ErrorKind {
         EngineError::ReadOnly(_) => ErrorKind::PermissionDenied,
         EngineError::CannotOpen { .. } | EngineError::Io { .. } => ErrorKind::Unavailable,
         EngineError::Corrupt(_) => ErrorKind::Corrupted,
-        EngineError::Panicked(_) | EngineError::Sqlite { .. } => ErrorKind::Internal,
+        EngineError::Panicked(_) | EngineError::TransactionEnded | EngineError::Sqlite { .. } => {
+            ErrorKind::Internal
+        }
     }
 }
 

@@ -69,6 +69,8 @@ pub enum EngineError {
     },
     /// A job or a read panicked; the text is the panic's message. Nothing of it was written.
     Panicked(String),
+    /// A job went on after an error that had ended its transaction. Nothing of it was written.
+    TransactionEnded,
     /// Any other answer of SQLite: a statement that is wrong, a broken constraint.
     Sqlite {
         /// SQLite's extended result code.
@@ -172,6 +174,9 @@ impl fmt::Display for EngineError {
             Self::Corrupt(message) => write!(f, "the database is damaged: {message}"),
             Self::Io { message, .. } => write!(f, "the database file failed: {message}"),
             Self::Panicked(message) => write!(f, "the operation panicked: {message}"),
+            Self::TransactionEnded => {
+                f.write_str("the operation went on after an error that ended its transaction")
+            }
             Self::Sqlite { code, message } => write!(f, "SQLite error {code}: {message}"),
         }
     }

@@ -297,9 +297,14 @@ impl Writer {
             self.group.borrow_mut().begin_job();
             guard.before(&self.connection)?;
             let changes = self.connection.total_changes();
-            if job.run(&tx) == Ran::Refused {
+            let ran = job.run(&tx);
+            let ended = self.connection.is_autocommit();
+            if ended && ran == Ran::Accepted {
+                job.fail(EngineError::TransactionEnded);
+            }
+            if ended || ran == Ran::Refused {
                 self.group.borrow_mut().undo_job();
-                if self.connection.total_changes() != changes || self.connection.is_autocommit() {
+                if ended || self.connection.total_changes() != changes {
                     guard.undo(&self.connection)?;
                 }
             }

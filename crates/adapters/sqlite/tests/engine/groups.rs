@@ -123,6 +123,7 @@ enum Bad {
     BreaksAConstraint,
     Panics,
     EndsTheTransaction,
+    EndsItAndGoesOn,
 }
 
 fn misbehave(tx: &Tx<'_>, id: i64, how: Bad) -> Result<i64, EngineError> {
@@ -131,6 +132,10 @@ fn misbehave(tx: &Tx<'_>, id: i64, how: Bad) -> Result<i64, EngineError> {
         Bad::Refuses => Err(refused()),
         Bad::BreaksAConstraint => insert(tx, id),
         Bad::Panics => panic!("job {id} panics"),
+        Bad::EndsItAndGoesOn => {
+            let _ = tx.execute("INSERT OR ROLLBACK INTO item (id) VALUES (?1)", [id]);
+            Ok(id)
+        }
         Bad::EndsTheTransaction => {
             tx.execute("INSERT OR ROLLBACK INTO item (id) VALUES (?1)", [id])?;
             Ok(id)
@@ -145,6 +150,7 @@ async fn a_job_that_fails_after_writing_fails_alone() {
         Bad::BreaksAConstraint,
         Bad::Panics,
         Bad::EndsTheTransaction,
+        Bad::EndsItAndGoesOn,
     ] {
         let place = Place::new();
         let engine = place.open().await;
