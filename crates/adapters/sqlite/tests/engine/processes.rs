@@ -2,6 +2,7 @@
 //! test binary starts itself as the other process.
 
 use std::{
+    collections::HashSet,
     env,
     io::{self, BufRead, BufReader, Write},
     path::Path,
@@ -9,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use rusqlite::Connection;
 use statehouse_sqlite::engine::{
     Channel, Counter, Engine, EngineError, EngineOptions, Schema, Tx, Woken,
 };
 
 const SCHEMA: Schema = Schema {
     application_id: 77,
-    steps: &[&["CREATE TABLE item (id INTEGER PRIMARY KEY, task TEXT, turn INTEGER)"]],
+    steps: &[&["CREATE TABLE item (id INTEGER PRIMARY KEY, task TEXT, turn INTEGER, data BLOB)"]],
 };
 const COUNT: Counter = Counter::new(1, 1);
 
@@ -26,10 +28,10 @@ async fn open(path: &Path) -> Engine {
 }
 
 /// Every other put does without the sync; a kill must not take it either.
-async fn put(engine: &Engine, task: String, turn: i64) -> Result<(), EngineError> {
+async fn put(engine: &Engine, task: String, turn: i64, bytes: u32) -> Result<(), EngineError> {
     let job = move |tx: &Tx<'_>| {
-        tx.prepare_cached("INSERT INTO item (task, turn) VALUES (?1, ?2)")?
-            .execute((&task, turn))?;
+        tx.prepare_cached("INSERT INTO item (task, turn, data) VALUES (?1, ?2, zeroblob(?3))")?
+            .execute((&task, turn, bytes))?;
         tx.add(COUNT, 1);
         Ok(())
     };
@@ -40,14 +42,14 @@ async fn put(engine: &Engine, task: String, turn: i64) -> Result<(), EngineError
 }
 
 /// Puts from many tasks and says each acknowledged one on standard output; `turns` for each.
-async fn write_and_tell(path: &Path, name: &str, turns: i64) {
+async fn write_and_tell(path: &Path, name: &str, turns: i64, bytes: u32) {
     let engine = open(path).await;
     let tasks: Vec<_> = (0..16)
         .map(|task| {
             let (engine, task) = (engine.clone(), format!("{name}.{task}"));
             tokio::spawn(async move {
                 for turn in 0..turns {
-                    put(&engine, task.clone(), turn).await.unwrap();
+                    put(&engine, task.clone(), turn, bytes).await.unwrap();
                     let mut out = io::stdout();
                     writeln!(out, "done {task} {turn}").unwrap();
                 }
@@ -66,15 +68,18 @@ async fn write_and_tell(path: &Path, name: &str, turns: i64) {
 async fn child() {
     let path = env::var("CHILD_PATH").unwrap();
     let turns = env::var("CHILD_TURNS").unwrap().parse().unwrap();
-    write_and_tell(Path::new(&path), &env::var("CHILD_NAME").unwrap(), turns).await;
+    let bytes = env::var("CHILD_BYTES").unwrap().parse().unwrap();
+    let name = env::var("CHILD_NAME").unwrap();
+    write_and_tell(Path::new(&path), &name, turns, bytes).await;
 }
 
-fn start(path: &Path, name: &str, turns: i64) -> Child {
+fn start(path: &Path, name: &str, turns: i64, bytes: u32) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--ignored", "--exact", "processes::child", "--nocapture"])
         .env("CHILD_PATH", path)
         .env("CHILD_NAME", name)
         .env("CHILD_TURNS", turns.to_string())
+        .env("CHILD_BYTES", bytes.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -116,15 +121,15 @@ async fn stored(engine: &Engine) -> (Vec<(String, i64)>, i64) {
         .unwrap()
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_survives_a_kill() {
+/// Starts and kills writers on one file, and looks after each whether all is there.
+async fn kill_again_and_again(kill_after: impl Iterator<Item = usize>, bytes: u32) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.db");
     let mut expected = Vec::new();
-    for round in 0..25_usize {
-        let child = start(&path, &format!("round{round}"), i64::MAX);
-        let done = acknowledged(child, 1 + round * 61);
-        assert!(done.len() > round * 61);
+    for (round, kill_after) in kill_after.enumerate() {
+        let child = start(&path, &format!("round{round}"), i64::MAX, bytes);
+        let done = acknowledged(child, kill_after);
+        assert!(done.len() >= kill_after);
         expected.extend(done);
 
         let engine = open(&path).await;
@@ -134,20 +139,40 @@ async fn what_was_acknowledged_survives_a_kill() {
             i64::try_from(rows.len()).unwrap(),
             "counters agree with the rows"
         );
-        let rows: std::collections::HashSet<_> = rows.into_iter().collect();
+        let rows: HashSet<_> = rows.into_iter().collect();
         for put in &expected {
             assert!(rows.contains(put), "round {round} lost {put:?}");
         }
+        assert_eq!(integrity(&engine).await, "ok");
         engine.close().await;
     }
+}
+
+async fn integrity(engine: &Engine) -> String {
+    let check = |connection: &Connection| {
+        let verdict = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0));
+        Ok::<_, EngineError>(verdict?)
+    };
+    engine.read(check).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    kill_again_and_again((0..25).map(|round| 1 + round * 61), 10).await;
+}
+
+/// So much that the log is started over before the kill.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_while_the_log_turns_over() {
+    kill_again_and_again([2_500, 3_100, 2_800].into_iter(), 16_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_share_a_file_from_its_creation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.db");
-    let children = [start(&path, "a", 50), start(&path, "b", 50)];
-    write_and_tell(&path, "c", 50).await;
+    let children = [start(&path, "a", 50, 10), start(&path, "b", 50, 10)];
+    write_and_tell(&path, "c", 50, 10).await;
     for child in children {
         let done = tokio::task::spawn_blocking(|| acknowledged(child, usize::MAX));
         assert_eq!(done.await.unwrap().len(), 16 * 50);
@@ -163,7 +188,7 @@ async fn another_process_gets_its_turn_beside_a_busy_one() {
     let path = directory.path().join("test.db");
     let engine = open(&path).await;
     let mut listener = engine.listen(&[Channel::of("nothing of ours")]);
-    let mut child = start(&path, "busy", i64::MAX);
+    let mut child = start(&path, "busy", i64::MAX, 10);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     assert_eq!(
         listener.wait(deadline).await,
@@ -174,7 +199,7 @@ async fn another_process_gets_its_turn_beside_a_busy_one() {
     let drain =
         tokio::task::spawn_blocking(move || io::copy(&mut BufReader::new(drain), &mut io::sink()));
     for turn in 0..50 {
-        put(&engine, "small".to_owned(), turn).await.unwrap();
+        put(&engine, "small".to_owned(), turn, 10).await.unwrap();
     }
     child.kill().unwrap();
     child.wait().unwrap();
