@@ -6,11 +6,13 @@ mod capabilities;
 mod consumer;
 mod desk;
 mod producer;
+mod references;
 
 /// All cases there are. A subject's cases run only where the adapter has its roles.
 pub(crate) fn all() -> Vec<Case> {
     let mut all = capabilities::cases();
     all.extend(messages());
+    all.extend(references());
     all
 }
 
@@ -18,4 +20,10 @@ fn messages() -> impl Iterator<Item = Case> {
     let subjects = [producer::cases(), consumer::cases()];
     let cases = subjects.into_iter().flatten();
     cases.map(|case| case.producer(|_| true).consumer(|_| true))
+}
+
+fn references() -> impl Iterator<Item = Case> {
+    references::cases()
+        .into_iter()
+        .map(|case| case.references(|_| true))
 }
