@@ -5,9 +5,11 @@
 mod backend;
 mod changes;
 mod config;
+mod consumer;
 mod error;
 mod housekeeping;
 mod outbox;
+mod producer;
 mod queue;
 mod references;
 mod schema;

@@ -1,0 +1,412 @@
+//! The receiving side: waiting for messages, handing them over, and the jobs of administration.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use statehouse_contracts::{
+    Broadcast, Counts, DeadLetter, Declared, Delivery, Error, ErrorKind, GroupName, GroupSpec,
+    GroupStatus, Lease, MessageId, Page, PageCursor, Pattern, Receive, Received, Result, Settle,
+    SettleAction, Settled,
+};
+
+use super::{
+    MAX_RECEIVE, admin, dead, groups,
+    place::Mover,
+    ready_channel,
+    receive::{self, Batch, Look, Returned, Stored},
+    registry,
+    settle::{self, Outcome},
+    subscription,
+    token::Token,
+};
+use crate::{
+    engine::{Receipt, Tx},
+    error::Failure,
+    housekeeping::Progress,
+    session::Session,
+    time,
+};
+
+/// Makes the group, or checks that it is there with the same spec.
+pub(crate) async fn declare(
+    session: &Session,
+    group: &GroupName,
+    spec: &GroupSpec,
+) -> Result<Declared> {
+    let (ns, name, spec) = (session.ns, group.clone(), spec.clone());
+    session
+        .write("declare", move |tx| groups::declare(tx, ns, &name, &spec))
+        .await
+}
+
+/// Takes up to `max` messages: at once what is there, else waits for the first.
+pub(crate) async fn receive(
+    session: &Session,
+    name: &GroupName,
+    receive: Receive,
+) -> Result<Vec<Delivery>> {
+    let until = time::deadline(receive.wait);
+    let mut listener = None;
+    loop {
+        let (look, asked) = look(session, name, receive).await?;
+        let next = match look {
+            Look::Leased(batch) => return deliveries(batch, name, asked),
+            Look::Again => continue,
+            Look::Nothing(next) => next,
+        };
+        if tokio::time::Instant::now() >= until {
+            return Ok(Vec::new());
+        }
+        let Some(listener) = &mut listener else {
+            // Look again, now that nothing is missed.
+            let group = number(session, name).await?;
+            listener = Some(session.listen(&[ready_channel(group)]));
+            continue;
+        };
+        let wake = next.map_or(until, |next| instant(next).min(until));
+        session.wait(listener, wake).await?;
+    }
+}
+
+/// When the backend's clock shows `at`.
+fn instant(at: i64) -> tokio::time::Instant {
+    let wait = at.saturating_sub(time::now()).try_into().unwrap_or(0);
+    // Timers are exact to the millisecond and never early.
+    time::deadline(Duration::from_micros(wait))
+}
+
+async fn number(session: &Session, name: &GroupName) -> Result<i64> {
+    let (ns, name) = (session.ns, name.clone());
+    let find = move |connection: &rusqlite::Connection| {
+        let group = registry::find(connection, ns, &name)?;
+        Ok(group.ok_or_else(|| groups::unknown(&name))?.id)
+    };
+    session.read("receive", find).await
+}
+
+/// Looks once, and says when that was asked for.
+async fn look(session: &Session, name: &GroupName, receive: Receive) -> Result<(Look, Instant)> {
+    session.check_open()?;
+    let (ns, name) = (session.ns, name.clone());
+    let max = receive.max.min(MAX_RECEIVE);
+    let asked = Instant::now();
+    let job = move |tx: &Tx<'_>| receive::look(tx, ns, &name, max, receive.lease);
+    let receipt = session.store.engine.submit(job);
+    let look = Handover {
+        receipt: Some(receipt.map_err(|failure: Failure| failure.of("receive"))?),
+        session,
+    };
+    match look.await {
+        Ok(look) => Ok((look, asked)),
+        Err(failure) => Err(failure.of("receive")),
+    }
+}
+
+/// Waits for what was leased. When it is dropped before that, the messages go back, and the
+/// attempt does not count.
+struct Handover<'s> {
+    receipt: Option<Receipt<Look, Failure>>,
+    session: &'s Session,
+}
+
+impl Future for Handover<'_> {
+    type Output = Result<Look, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(receipt) = &mut self.receipt else {
+            return Poll::Ready(Err(Error::internal("a receive was asked twice").into()));
+        };
+        let result = Pin::new(receipt).poll(context);
+        if result.is_ready() {
+            self.receipt = None;
+        }
+        result
+    }
+}
+
+impl Drop for Handover<'_> {
+    fn drop(&mut self) {
+        let Some(receipt) = self.receipt.take() else {
+            return;
+        };
+        let engine = self.session.store.engine.clone();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Ok(Look::Leased(batch)) = receipt.await {
+                let returned = Returned::from(&batch);
+                let back = engine.write(move |tx| receive::unlease(tx, &returned));
+                // If it fails the leases run out.
+                let _: Result<(), Failure> = back.await;
+            }
+        });
+    }
+}
+
+fn deliveries(batch: Batch, name: &GroupName, asked: Instant) -> Result<Vec<Delivery>> {
+    let deadline = asked.checked_add(batch.lease).unwrap_or(asked);
+    let size = u32::try_from(batch.messages.len()).unwrap_or(u32::MAX);
+    let deliver = |(stored, place): (Stored, u32)| {
+        let token = Token {
+            group: batch.group,
+            deadline: batch.deadline,
+            seq: stored.held.seq,
+            batch: batch.number,
+            place,
+            size,
+        };
+        Ok(Delivery {
+            // The row was read before this attempt was counted.
+            attempt: stored.held.attempts + 1,
+            received: stored.received()?,
+            group: name.clone(),
+            lease: Lease {
+                token: token.seal()?,
+                deadline,
+            },
+        })
+    };
+    batch.messages.into_iter().zip(0..).map(deliver).collect()
+}
+
+/// Settles each; one answer per item, in the same order.
+pub(crate) async fn settle(session: &Session, batch: Vec<Settle>) -> Result<Vec<Result<Settled>>> {
+    let asked = Instant::now();
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut items = Vec::with_capacity(batch.len());
+    for settle in batch {
+        match Token::open(&settle.token) {
+            Ok(token) => {
+                items.push((token, settle.action));
+                answers.push(None);
+            }
+            Err(error) => answers.push(Some(error.with_operation("settle"))),
+        }
+    }
+    let leases: Vec<Option<Duration>> = items
+        .iter()
+        .map(|(_, action)| match action {
+            SettleAction::Extend { lease } => Some(*lease),
+            _ => None,
+        })
+        .collect();
+    let ns = session.ns;
+    let outcomes = session
+        .write("settle", move |tx| settle::settle(tx, ns, &items))
+        .await?;
+    let mut outcomes = outcomes.into_iter().zip(leases);
+    Ok(answers
+        .into_iter()
+        .map(|refused| match refused {
+            Some(error) => Err(error),
+            None => settled(outcomes.next(), asked),
+        })
+        .collect())
+}
+
+fn settled(outcome: Option<(Outcome, Option<Duration>)>, asked: Instant) -> Result<Settled> {
+    match outcome {
+        Some((Outcome::Done, _)) => Ok(Settled { lease: None }),
+        Some((Outcome::Extended(token), lease)) => Ok(Settled {
+            lease: Some(Lease {
+                token: token.seal()?,
+                deadline: asked
+                    .checked_add(lease.unwrap_or_default())
+                    .unwrap_or(asked),
+            }),
+        }),
+        Some((Outcome::Lost, _)) => Err(Error::new(
+            ErrorKind::LeaseLost,
+            "the lease has ended, was replaced, or was settled otherwise",
+        )
+        .with_operation("settle")),
+        None => Err(Error::internal("a settle was not answered")),
+    }
+}
+
+/// Listens without a group.
+pub(crate) async fn broadcast(session: &Session, pattern: &Pattern) -> Result<Box<dyn Broadcast>> {
+    subscription::listen(session, pattern).await
+}
+
+/// The groups, by name.
+pub(crate) async fn groups(session: &Session) -> Result<Vec<GroupStatus>> {
+    let ns = session.ns;
+    let groups = session
+        .read("groups", move |connection| registry::all(connection, ns))
+        .await?;
+    let status = |group: registry::Group| GroupStatus {
+        group: group.name,
+        spec: group.spec,
+        paused: group.paused,
+    };
+    Ok(groups.into_iter().map(status).collect())
+}
+
+/// Pauses or resumes.
+pub(crate) async fn set_paused(
+    session: &Session,
+    operation: &'static str,
+    group: &GroupName,
+    paused: bool,
+) -> Result<()> {
+    let (ns, name) = (session.ns, group.clone());
+    session
+        .write(operation, move |tx| {
+            groups::set_paused(tx, ns, &name, paused)
+        })
+        .await
+}
+
+/// Deletes the group and what it holds; answers whether it was there.
+pub(crate) async fn delete(session: &Session, group: &GroupName) -> Result<bool> {
+    let (ns, name) = (session.ns, group.clone());
+    let deleted = session
+        .write("delete_group", move |tx| groups::delete(tx, ns, &name))
+        .await?;
+    if deleted.is_none() {
+        return Ok(false);
+    }
+    // What it held goes in pieces, so that others are not held up.
+    while session.write("delete_group", groups::clear_doomed).await? == Progress::More {}
+    Ok(true)
+}
+
+/// Runs a job on a group that has been caught up with the time.
+async fn on_group<T, F>(
+    session: &Session,
+    operation: &'static str,
+    group: &GroupName,
+    work: F,
+) -> Result<T>
+where
+    F: Fn(&mut Mover<'_>) -> Result<T, Failure> + Clone + Send + 'static,
+    T: Send + 'static,
+{
+    loop {
+        let (ns, name, work) = (session.ns, group.clone(), work.clone());
+        let done = session
+            .write(operation, move |tx| admin::on_group(tx, ns, &name, &work))
+            .await?;
+        if let Some(done) = done {
+            return Ok(done);
+        }
+    }
+}
+
+/// How many messages it holds.
+pub(crate) async fn counts(session: &Session, group: &GroupName) -> Result<Counts> {
+    let count = |mover: &mut Mover<'_>| Ok(admin::counts(mover.tx, mover.group)?);
+    on_group(session, "counts", group, count).await
+}
+
+/// For how long the oldest ready message has been due.
+pub(crate) async fn oldest_ready_age(
+    session: &Session,
+    group: &GroupName,
+) -> Result<Option<Duration>> {
+    let age = |mover: &mut Mover<'_>| Ok(admin::oldest_ready_age(mover.tx, mover.group)?);
+    on_group(session, "oldest_ready_age", group, age).await
+}
+
+/// The next ready messages, with the number of their last attempt.
+pub(crate) async fn peek(
+    session: &Session,
+    group: &GroupName,
+    max: usize,
+) -> Result<Vec<(Received, u32)>> {
+    let max = max.min(MAX_RECEIVE);
+    let peek = move |mover: &mut Mover<'_>| Ok(admin::peek(mover.tx, mover.group, max)?);
+    let messages = on_group(session, "peek", group, peek).await?;
+    let shown = |stored: Stored| {
+        let attempts = stored.held.attempts;
+        Ok((stored.received()?, attempts))
+    };
+    messages.into_iter().map(shown).collect()
+}
+
+/// A page of its dead letters, oldest first; a limit of 0 is the largest.
+pub(crate) async fn dead_letters(
+    session: &Session,
+    group: &GroupName,
+    limit: usize,
+    after: Option<&PageCursor>,
+) -> Result<Page<DeadLetter>> {
+    let limit = if limit == 0 { MAX_RECEIVE } else { limit };
+    let after = match after {
+        None => 0,
+        Some(cursor) => cursor.0.parse().map_err(|_| {
+            Error::invalid(format!("{cursor:?} is no cursor of dead letters"))
+                .with_operation("dead_letters")
+        })?,
+    };
+    let read = move |mover: &mut Mover<'_>| dead::read_page(mover.tx, mover.group.id, limit, after);
+    dead::page(on_group(session, "dead_letters", group, read).await?, limit)
+}
+
+/// Puts dead letters back: the one with this id, or all. Answers how many.
+pub(crate) async fn redrive(
+    session: &Session,
+    group: &GroupName,
+    id: Option<MessageId>,
+) -> Result<u64> {
+    let Some(id) = id else {
+        return clear_dead(session, "redrive", group, false).await;
+    };
+    let one = move |mover: &mut Mover<'_>| dead::redrive_one(mover, id);
+    if on_group(session, "redrive", group, one).await? {
+        return Ok(1);
+    }
+    Err(Error::not_found("there is no such dead letter")
+        .with_operation("redrive")
+        .with_context("group", group)
+        .with_context("id", id))
+}
+
+/// Redrives, or with `purge` deletes, all dead letters that are there now.
+async fn clear_dead(
+    session: &Session,
+    operation: &'static str,
+    group: &GroupName,
+    purge: bool,
+) -> Result<u64> {
+    let newest = |mover: &mut Mover<'_>| Ok(dead::newest(mover.tx, mover.group.id)?);
+    let up_to = on_group(session, operation, group, newest).await?;
+    let mut cleared = 0;
+    loop {
+        let some = move |mover: &mut Mover<'_>| dead::clear_some(mover, up_to, purge);
+        match on_group(session, operation, group, some).await? {
+            0 => return Ok(cleared),
+            some => cleared += some as u64,
+        }
+    }
+}
+
+/// Deletes what is ready and delayed, or with `dead` the dead letters. Answers how many.
+pub(crate) async fn purge(session: &Session, group: &GroupName, dead: bool) -> Result<u64> {
+    if dead {
+        return clear_dead(session, "purge", group, true).await;
+    }
+    let held = counts(session, group)
+        .await
+        .map_err(|error| error.with_operation("purge"))?;
+    // As many as there are now: what is sent meanwhile is not chased.
+    let mut left = usize::try_from(held.ready + held.delayed).unwrap_or(usize::MAX);
+    let mut purged = 0;
+    while left > 0 {
+        let some = move |mover: &mut Mover<'_>| admin::purge_some(mover, left);
+        match on_group(session, "purge", group, some).await? {
+            0 => break,
+            some => {
+                left -= some;
+                purged += some as u64;
+            }
+        }
+    }
+    Ok(purged)
+}
