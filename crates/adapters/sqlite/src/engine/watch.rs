@@ -166,7 +166,7 @@ fn wake_next(wakers: &mut VecDeque<Arc<Waker>>) {
 }
 
 /// A registration for wake-ups. Make it before looking, so that a commit between the look and
-/// the wait is not missed.
+/// the wait is not missed. Dropped after a wake-up that was for it alone, it wakes the next.
 #[derive(Debug)]
 pub struct Listener {
     handle: Arc<Handle>,

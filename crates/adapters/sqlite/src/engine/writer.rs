@@ -151,9 +151,10 @@ impl Writer {
     /// Waits for jobs. Callers answered together come back together, a little apart: gathering
     /// them makes one group of them. A lone caller is never waited for.
     fn next(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> Taken {
+        let answered = std::mem::take(&mut self.last_size);
         self.shared
             .inbox
-            .gather(self.last_size, self.last_took / GATHER_SHARE);
+            .gather(answered, self.last_took / GATHER_SHARE);
         let patience = if self.shared.hub.is_awaited() {
             Some(self.shared.options.foreign_poll)
         } else {
@@ -175,10 +176,10 @@ impl Writer {
             let done = self.commit(&mut waiting[..size]);
             self.last_took = begun.elapsed().min(MAX_GROUP_TIME);
             self.last_size = done;
+            self.wake();
             for job in &mut waiting[..done] {
                 job.reply();
             }
-            self.wake();
             self.checkpointer.after_commit(&self.connection);
             waiting = &mut waiting[done..];
         }
@@ -244,7 +245,7 @@ impl Writer {
                 }
                 Err(Spoiled::Broken(error)) => {
                     refusals += usize::from(error.is_storage_failure());
-                    if refusals == REFUSALS {
+                    if refusals == REFUSALS || matches!(error, EngineError::Busy { .. }) {
                         refuse_all(&mut jobs[tried..], &error);
                         break;
                     }
@@ -253,7 +254,6 @@ impl Writer {
             }
         }
         *self.group.borrow_mut().wakes() = wakes;
-
         jobs.len()
     }
 
