@@ -237,7 +237,7 @@ impl Work<'_> {
         }
     }
 
-    /// Sends a batch of the outbox; answers how many entries left it.
+    /// Sends a batch of the outbox; answers how many entries it looked at, 0 at the end of a pass.
     async fn outbox(&mut self) -> Result<usize> {
         let page = self.pending(self.outbox).await?;
         let Some(last) = page.last().map(|entry| entry.position) else {
@@ -246,6 +246,7 @@ impl Work<'_> {
             return Ok(0);
         };
         self.outbox = last;
+        let looked_at = page.len();
         let free: Vec<OutboxEntry> = page
             .into_iter()
             .filter(|entry| !self.is_held(entry.message.ordering_key.as_ref()))
@@ -273,14 +274,13 @@ impl Work<'_> {
                 }
             }
         }
-        let left = settles.len();
-        if left > 0 {
+        metrics::counter!("statehouse_relay_outbox_total").increment(settles.len() as u64);
+        if !settles.is_empty() {
             self.state()
                 .outbox_settle(&self.lease.token, settles)
                 .await?;
         }
-        metrics::counter!("statehouse_relay_outbox_total").increment(left as u64);
-        Ok(left)
+        Ok(looked_at)
     }
 
     fn is_held(&self, key: Option<&String>) -> bool {
