@@ -92,6 +92,11 @@ impl Context {
         self.shared.setup.factory.name()
     }
 
+    /// Whether opening the same data again, also beside an open backend, finds it.
+    pub fn reopens(&self) -> bool {
+        self.shared.setup.hooks.persistent
+    }
+
     /// How long to wait for what, with messages and references.
     pub fn timing(&self) -> Timing {
         Timing::messages(self.expected())

@@ -3,16 +3,21 @@
 use crate::Case;
 
 mod capabilities;
+mod changes;
 mod consumer;
 mod desk;
+mod model;
 mod producer;
 mod references;
+mod shelf;
+mod state;
 
 /// All cases there are. A subject's cases run only where the adapter has its roles.
 pub(crate) fn all() -> Vec<Case> {
     let mut all = capabilities::cases();
     all.extend(messages());
     all.extend(references());
+    all.extend(states());
     all
 }
 
@@ -26,4 +31,10 @@ fn references() -> impl Iterator<Item = Case> {
     references::cases()
         .into_iter()
         .map(|case| case.references(|_| true))
+}
+
+fn states() -> impl Iterator<Item = Case> {
+    let subjects = [state::cases(), changes::cases()];
+    let cases = subjects.into_iter().flatten();
+    cases.map(|case| case.state(|_| true))
 }

@@ -194,11 +194,18 @@ impl Shelf {
     }
 
     /// All changes after `after` that are there, over pages of `limit`.
-    pub(crate) async fn changes(&self, after: &Cursor, limit: usize) -> Result<Vec<Change>, Failure> {
+    pub(crate) async fn changes(
+        &self,
+        after: &Cursor,
+        limit: usize,
+    ) -> Result<Vec<Change>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), after.clone());
         loop {
             let page = self.state.changes(&cursor, limit, Duration::ZERO).await?;
-            ensure(limit == 0 || page.changes.len() <= limit, "a page holds at most the limit")?;
+            ensure(
+                limit == 0 || page.changes.len() <= limit,
+                "a page holds at most the limit",
+            )?;
             if page.changes.is_empty() && page.next == cursor {
                 return Ok(all);
             }
@@ -208,7 +215,11 @@ impl Shelf {
     }
 
     /// The changes after `after` must be these, in short, see [`told`].
-    pub(crate) async fn changes_are(&self, after: &Cursor, expected: &[&str]) -> Result<(), Failure> {
+    pub(crate) async fn changes_are(
+        &self,
+        after: &Cursor,
+        expected: &[&str],
+    ) -> Result<(), Failure> {
         let told: Vec<String> = self.changes(after, 0).await?.iter().map(told).collect();
         ensure_eq(told, expected, "the changes")
     }
@@ -216,7 +227,10 @@ impl Shelf {
     /// The ids that a list shows, over all of its pages.
     pub(crate) async fn ids(&self, query: ListQuery) -> Result<Vec<String>, Failure> {
         let records = self.records(query).await?;
-        Ok(records.into_iter().map(|record| record.key.id.to_string()).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| record.key.id.to_string())
+            .collect())
     }
 
     /// The records that a list shows, over all of its pages.

@@ -106,7 +106,11 @@ async fn a_prefix_is_taken_as_it_stands(cx: Context) -> Outcome {
         ("nothing", &[]),
     ];
     for (text, expected) in table {
-        ensure_eq(shelf.ids(prefix(text)).await?, expected, &format!("the prefix {text:?}"))?;
+        ensure_eq(
+            shelf.ids(prefix(text)).await?,
+            expected,
+            &format!("the prefix {text:?}"),
+        )?;
     }
     Ok(())
 }
@@ -116,7 +120,12 @@ async fn a_glob_matches_whole_ids(cx: Context) -> Outcome {
     let table: [(&str, &[&str]); 9] = [
         ("*", &IDS),
         ("a*", &["a", "a/b", "aa"]),
-        ("?", &[" ", "%", "*", "-", "/", "1", "2", "A", "Z", "_", "a", "é", "人", "🦀"]),
+        (
+            "?",
+            &[
+                " ", "%", "*", "-", "/", "1", "2", "A", "Z", "_", "a", "é", "人", "🦀",
+            ],
+        ),
         ("[a-z]", &["a"]),
         ("[^ -~]", &["é", "人", "🦀"]),
         ("*b", &["a/b"]),
@@ -125,7 +134,11 @@ async fn a_glob_matches_whole_ids(cx: Context) -> Outcome {
         ("%", &["%"]),
     ];
     for (form, expected) in table {
-        ensure_eq(shelf.ids(glob(form)?).await?, expected, &format!("the glob {form:?}"))?;
+        ensure_eq(
+            shelf.ids(glob(form)?).await?,
+            expected,
+            &format!("the glob {form:?}"),
+        )?;
     }
     Ok(())
 }
@@ -141,23 +154,37 @@ async fn prefix_and_glob_must_both_match(cx: Context) -> Outcome {
 
 async fn a_list_shows_whole_records(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("a", "1"), put("a", "2"), put("b", "3")]).await?;
+    shelf
+        .write_all([put("a", "1"), put("a", "2"), put("b", "3")])
+        .await?;
     let records = shelf.records(notes()).await?;
-    ensure_eq(records, [shelf.live("a").await?, shelf.live("b").await?], "the records")
+    ensure_eq(
+        records,
+        [shelf.live("a").await?, shelf.live("b").await?],
+        "the records",
+    )
 }
 
 async fn tombstones_are_listed_only_if_asked(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("a", "1"), put("b", "2"), put("c", "3"), delete("b")]).await?;
+    shelf
+        .write_all([put("a", "1"), put("b", "2"), put("c", "3"), delete("b")])
+        .await?;
     ensure_eq(shelf.ids(notes()).await?, ["a", "c"], "the live records")?;
     let query = ListQuery {
         tombstones: true,
         ..notes()
     };
     let records = shelf.records(query).await?;
-    let shown: Vec<(&str, u64, Option<Tombstone>)> =
-        records.iter().map(|r| (r.key.id.as_str(), r.version, r.tombstone)).collect();
-    let expected = [("a", 1, None), ("b", 2, Some(Tombstone::Deleted)), ("c", 1, None)];
+    let shown: Vec<(&str, u64, Option<Tombstone>)> = records
+        .iter()
+        .map(|r| (r.key.id.as_str(), r.version, r.tombstone))
+        .collect();
+    let expected = [
+        ("a", 1, None),
+        ("b", 2, Some(Tombstone::Deleted)),
+        ("c", 1, None),
+    ];
     ensure_eq(shown, expected, "all records")
 }
 
@@ -172,13 +199,19 @@ async fn pages_join_to_the_whole_list(cx: Context) -> Outcome {
 
 async fn pages_join_under_a_filter(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all((0..30).map(|n| put(&format!("{n:02}"), ""))).await?;
+    shelf
+        .write_all((0..30).map(|n| put(&format!("{n:02}"), "")))
+        .await?;
     for limit in [1, 3] {
         let query = ListQuery {
             limit,
             ..glob("*7")?
         };
-        ensure_eq(shelf.ids(query).await?, ["07", "17", "27"], &format!("pages of {limit}"))?;
+        ensure_eq(
+            shelf.ids(query).await?,
+            ["07", "17", "27"],
+            &format!("pages of {limit}"),
+        )?;
     }
     Ok(())
 }
@@ -202,7 +235,9 @@ async fn what_is_there_all_along_appears_once(cx: Context) -> Outcome {
             });
             for n in [round, 7 * round % 20] {
                 let passing = format!("{n:02} passing");
-                shelf.write_all([put(&passing, "1"), put(&stays[n % 20], "again")]).await?;
+                shelf
+                    .write_all([put(&passing, "1"), put(&stays[n % 20], "again")])
+                    .await?;
                 if round % 2 == 1 {
                     shelf.write(delete(&passing)).await?;
                 }
@@ -214,7 +249,11 @@ async fn what_is_there_all_along_appears_once(cx: Context) -> Outcome {
             ensure(round < 200, "the list comes to an end")?;
         }
         for id in &stays {
-            ensure_eq(seen.get(id), Some(&1), &format!("how often {id:?} appeared"))?;
+            ensure_eq(
+                seen.get(id),
+                Some(&1),
+                &format!("how often {id:?} appeared"),
+            )?;
         }
     }
     Ok(())
@@ -222,8 +261,16 @@ async fn what_is_there_all_along_appears_once(cx: Context) -> Outcome {
 
 async fn a_page_goes_on_after_its_last_record_is_gone(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all(["a", "b", "c", "d"].map(|id| put(id, ""))).await?;
-    let first = shelf.state.list(ListQuery { limit: 2, ..notes() }).await?;
+    shelf
+        .write_all(["a", "b", "c", "d"].map(|id| put(id, "")))
+        .await?;
+    let first = shelf
+        .state
+        .list(ListQuery {
+            limit: 2,
+            ..notes()
+        })
+        .await?;
     shelf.write_all([delete("a"), delete("b")]).await?;
     let rest = ListQuery {
         after: first.next,
@@ -247,5 +294,8 @@ async fn a_cursor_that_is_none_is_refused(cx: Context) -> Outcome {
 async fn a_limit_beyond_max_page_is_refused(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let limit = shelf.state.capability().max_page + 1;
-    expect_limit(shelf.state.list(ListQuery { limit, ..notes() }).await, "max_page")
+    expect_limit(
+        shelf.state.list(ListQuery { limit, ..notes() }).await,
+        "max_page",
+    )
 }

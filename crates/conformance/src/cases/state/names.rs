@@ -28,7 +28,11 @@ const IDS: [&str; 20] = [
 async fn each_id_is_a_key_of_its_own(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     for id in IDS {
-        ensure_eq(shelf.write(put(id, id)).await?, 1, &format!("the first version of {id:?}"))?;
+        ensure_eq(
+            shelf.write(put(id, id)).await?,
+            1,
+            &format!("the first version of {id:?}"),
+        )?;
     }
     for id in IDS {
         shelf.reads(id, Some(&format!("1 {id}"))).await?;
@@ -38,7 +42,11 @@ async fn each_id_is_a_key_of_its_own(cx: Context) -> Outcome {
     let found: Vec<StateKey> = got.into_iter().flatten().map(|record| record.key).collect();
     ensure_eq(found, keys, "the keys of the records read")?;
     shelf.write(delete("a")).await?;
-    ensure_eq(shelf.ids(notes()).await?.len(), IDS.len() - 1, "what is left after one delete")
+    ensure_eq(
+        shelf.ids(notes()).await?.len(),
+        IDS.len() - 1,
+        "what is left after one delete",
+    )
 }
 
 async fn an_id_of_each_kind_is_a_key_of_its_own(cx: Context) -> Outcome {
@@ -46,12 +54,19 @@ async fn an_id_of_each_kind_is_a_key_of_its_own(cx: Context) -> Outcome {
     let keys = ["task", "agent", "Task", "lifecycle", "shared", "a.b-c_D"].map(|k| key_of(k, "1"));
     for k in &keys {
         let text = k.to_string();
-        let put = shelf.state.put(k, text.into(), Default::default(), Default::default()).await?;
+        let put = shelf
+            .state
+            .put(k, text.into(), Default::default(), Default::default())
+            .await?;
         ensure_eq(put, 1, "the first version")?;
     }
     for record in shelf.state.get_many(&keys).await? {
         let record = crate::some(record, "record")?;
-        ensure_eq(&record.data[..], record.key.to_string().as_bytes(), "the content")?;
+        ensure_eq(
+            &record.data[..],
+            record.key.to_string().as_bytes(),
+            "the content",
+        )?;
     }
     Ok(())
 }
@@ -61,7 +76,10 @@ async fn the_longest_names_are_kept(cx: Context) -> Outcome {
     let (kind, id) = ("k".repeat(80), "🦀".repeat(128));
     let twin = format!("{}a", "🦀".repeat(127));
     let (long, other) = (key_of(&kind, &id), key_of(&kind, &twin));
-    shelf.state.put(&long, "a".into(), Default::default(), Default::default()).await?;
+    shelf
+        .state
+        .put(&long, "a".into(), Default::default(), Default::default())
+        .await?;
     let got = shelf.state.get_many(&[long.clone(), other]).await?;
     let keys: Vec<Option<StateKey>> = got.into_iter().map(|r| r.map(|r| r.key)).collect();
     ensure_eq(keys, [Some(long), None], "the keys read")
@@ -74,11 +92,19 @@ async fn both(cx: &Context) -> Result<(Shelf, Shelf), Failure> {
 
 async fn namespaces_see_no_record_of_each_other(cx: Context) -> Outcome {
     let (here, there) = both(&cx).await?;
-    here.write_all([put("k", "a"), put("k", "b"), put("l", "c")]).await?;
+    here.write_all([put("k", "a"), put("k", "b"), put("l", "c")])
+        .await?;
     there.reads("k", None).await?;
     there.story_is("k", &[]).await?;
-    ensure(there.ids(notes()).await?.is_empty(), "the other namespace lists nothing")?;
-    ensure_eq(there.write(put("k", "z")).await?, 1, "the first version in the other namespace")?;
+    ensure(
+        there.ids(notes()).await?.is_empty(),
+        "the other namespace lists nothing",
+    )?;
+    ensure_eq(
+        there.write(put("k", "z")).await?,
+        1,
+        "the first version in the other namespace",
+    )?;
     there.write(delete("l")).await?;
     here.reads("k", Some("2 b")).await?;
     here.reads("l", Some("1 c")).await
@@ -91,7 +117,13 @@ async fn namespaces_see_no_change_of_each_other(cx: Context) -> Outcome {
         here.write(put("mine", &n.to_string())).await?;
         there.write(put("theirs", &n.to_string())).await?;
     }
-    let mine = ["put mine 1", "put mine 2", "put mine 3", "put mine 4", "put mine 5"];
+    let mine = [
+        "put mine 1",
+        "put mine 2",
+        "put mine 3",
+        "put mine 4",
+        "put mine 5",
+    ];
     here.changes_are(&head, &mine).await?;
     let theirs = mine.map(|told| told.replace("mine", "theirs"));
     let theirs: Vec<&str> = theirs.iter().map(String::as_str).collect();
@@ -107,7 +139,11 @@ async fn an_op_id_is_of_its_namespace_only(cx: Context) -> Outcome {
             ..transaction([put("k", text)])
         };
         let applied = shelf.state.apply(transaction).await?;
-        ensure_eq(applied.replayed, false, "replayed of the first in its namespace")?;
+        ensure_eq(
+            applied.replayed,
+            false,
+            "replayed of the first in its namespace",
+        )?;
         shelf.reads("k", Some(&format!("1 {text}"))).await?;
     }
     Ok(())
@@ -117,7 +153,11 @@ async fn handles_of_one_namespace_see_the_same(cx: Context) -> Outcome {
     let (one, two) = (Shelf::new(&cx).await?, Shelf::new(&cx).await?);
     one.write(put("k", "a")).await?;
     two.reads("k", Some("1 a")).await?;
-    ensure_eq(two.write(put("k", "b")).await?, 2, "the version by the other handle")?;
+    ensure_eq(
+        two.write(put("k", "b")).await?,
+        2,
+        "the version by the other handle",
+    )?;
     one.reads("k", Some("2 b")).await?;
     one.state.close().await?;
     two.reads("k", Some("2 b")).await
@@ -127,6 +167,9 @@ async fn a_namespace_that_holds_something_is_listed(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write(put("k", "a")).await?;
     let namespaces = cx.backend().await?.namespaces().await?;
-    ensure(namespaces.contains(&cx.scope().namespace), "the namespace is listed")?;
+    ensure(
+        namespaces.contains(&cx.scope().namespace),
+        "the namespace is listed",
+    )?;
     ensure(namespaces.is_sorted(), "namespaces are listed in order")
 }

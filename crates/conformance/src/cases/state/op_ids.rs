@@ -56,16 +56,26 @@ async fn a_repeat_writes_nothing(cx: Context) -> Outcome {
     shelf.state.apply(transaction).await?;
     shelf.reads("k", Some("1 a")).await?;
     shelf.changes_are(&head, &[]).await?;
-    ensure_eq(shelf.state.outbox_depth().await?, 1, "the depth of the outbox")
+    ensure_eq(
+        shelf.state.outbox_depth().await?,
+        1,
+        "the depth of the outbox",
+    )
 }
 
 async fn a_repeat_after_other_writes_answers_the_first_result(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let transaction = named("op", [append("k", "a")])?;
     let first = shelf.state.apply(transaction.clone()).await?;
-    shelf.write_all([append("k", "b"), delete("k"), put("k", "c")]).await?;
+    shelf
+        .write_all([append("k", "b"), delete("k"), put("k", "c")])
+        .await?;
     let again = shelf.state.apply(transaction).await?;
-    ensure_eq((again.commit, again.versions), (first.commit, vec![1]), "the answer")?;
+    ensure_eq(
+        (again.commit, again.versions),
+        (first.commit, vec![1]),
+        "the answer",
+    )?;
     shelf.reads("k", Some("4 c")).await
 }
 
@@ -78,7 +88,11 @@ async fn a_repeat_whose_precondition_no_longer_holds_answers_the_first_result(
     for _ in 0..2 {
         let created = shelf.state.apply(create.clone()).await?;
         let swapped = shelf.state.apply(swap.clone()).await?;
-        ensure_eq([created.versions, swapped.versions].concat(), [1, 2], "the versions")?;
+        ensure_eq(
+            [created.versions, swapped.versions].concat(),
+            [1, 2],
+            "the versions",
+        )?;
     }
     shelf.story_is("k", &["2 b", "1 a"]).await
 }
@@ -88,7 +102,10 @@ async fn a_repeat_by_another_principal_answers_the_first_result(cx: Context) -> 
     let other = Shelf::on(&cx, &*cx.backend().await?, &cx.scope_of("somebody else")?).await?;
     let transaction = named("op", [put("k", "a")])?;
     shelf.state.apply(transaction.clone()).await?;
-    ensure(other.state.apply(transaction).await?.replayed, "the other handle's is a repeat")?;
+    ensure(
+        other.state.apply(transaction).await?.replayed,
+        "the other handle's is a repeat",
+    )?;
     shelf.reads("k", Some("1 a")).await
 }
 
@@ -99,7 +116,11 @@ async fn a_repeat_of_a_check_answers_the_first_result(cx: Context) -> Outcome {
     shelf.state.apply(transaction.clone()).await?;
     shelf.write(put("k", "a")).await?;
     let again = shelf.state.apply(transaction).await?;
-    ensure_eq((again.replayed, again.versions), (true, vec![0]), "the answer to the repeat")
+    ensure_eq(
+        (again.replayed, again.versions),
+        (true, vec![0]),
+        "the answer to the repeat",
+    )
 }
 
 async fn another_transaction_under_the_same_op_id_is_a_conflict(cx: Context) -> Outcome {
@@ -126,23 +147,41 @@ async fn another_transaction_under_the_same_op_id_is_a_conflict(cx: Context) -> 
 async fn a_failed_transaction_leaves_no_op_id_behind(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let transaction = named("op", [put("k", "b").when(Precondition::Version(1))])?;
-    expect_kind(shelf.state.apply(transaction.clone()).await, ErrorKind::Conflict)?;
+    expect_kind(
+        shelf.state.apply(transaction.clone()).await,
+        ErrorKind::Conflict,
+    )?;
     shelf.write(put("k", "a")).await?;
     let applied = shelf.state.apply(transaction).await?;
-    ensure_eq((applied.replayed, applied.versions), (false, vec![2]), "the second try")?;
+    ensure_eq(
+        (applied.replayed, applied.versions),
+        (false, vec![2]),
+        "the second try",
+    )?;
     expect_kind(
-        shelf.state.apply(named("other", [put("k", "c").when(Precondition::Absent)])?).await,
+        shelf
+            .state
+            .apply(named("other", [put("k", "c").when(Precondition::Absent)])?)
+            .await,
         ErrorKind::Conflict,
     )?;
     let another = shelf.state.apply(named("other", [put("l", "a")])?).await?;
-    ensure_eq(another.replayed, false, "replayed of another transaction after a failure")
+    ensure_eq(
+        another.replayed,
+        false,
+        "replayed of another transaction after a failure",
+    )
 }
 
 async fn without_an_op_id_a_repeat_is_another_write(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     for version in [1, 2] {
         let applied = shelf.apply([append("k", "a")]).await?;
-        ensure_eq((applied.replayed, applied.versions), (false, vec![version]), "the answer")?;
+        ensure_eq(
+            (applied.replayed, applied.versions),
+            (false, vec![version]),
+            "the answer",
+        )?;
     }
     Ok(())
 }
@@ -172,6 +211,10 @@ async fn a_repeat_is_recognised_after_a_restart(cx: Context) -> Outcome {
     let instance = instance.reopen().await?;
     let shelf = Shelf::on(&cx, &**instance.backend(), cx.scope()).await?;
     let again = shelf.state.apply(transaction).await?;
-    ensure_eq((again.replayed, again.commit), (true, first.commit), "the answer")?;
+    ensure_eq(
+        (again.replayed, again.commit),
+        (true, first.commit),
+        "the answer",
+    )?;
     shelf.reads("k", Some("1 a")).await
 }

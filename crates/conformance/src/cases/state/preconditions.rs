@@ -46,20 +46,32 @@ async fn conflicts(shelf: &Shelf, write: Write, current: Version, live: bool) ->
 
 async fn absent_holds_for_a_key_never_written(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    ensure_eq(shelf.write(put("k", "a").when(ABSENT)).await?, 1, "the version")
+    ensure_eq(
+        shelf.write(put("k", "a").when(ABSENT)).await?,
+        1,
+        "the version",
+    )
 }
 
 async fn absent_holds_for_a_deleted_key(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write_all([put("k", "a"), delete("k")]).await?;
-    ensure_eq(shelf.write(put("k", "b").when(ABSENT)).await?, 3, "the version")
+    ensure_eq(
+        shelf.write(put("k", "b").when(ABSENT)).await?,
+        3,
+        "the version",
+    )
 }
 
 async fn absent_holds_for_an_expired_key(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write(put_for("k", "a", BRIEF)).await?;
     shelf.until_absent("k").await?;
-    ensure_eq(shelf.write(put("k", "b").when(ABSENT)).await?, 3, "the version")
+    ensure_eq(
+        shelf.write(put("k", "b").when(ABSENT)).await?,
+        3,
+        "the version",
+    )
 }
 
 async fn absent_fails_for_a_live_record(cx: Context) -> Outcome {
@@ -72,8 +84,16 @@ async fn absent_fails_for_a_live_record(cx: Context) -> Outcome {
 async fn version_holds_for_the_current_version(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write(put("k", "a")).await?;
-    ensure_eq(shelf.write(put("k", "b").when(at(1))).await?, 2, "the version")?;
-    ensure_eq(shelf.write(put("k", "c").when(at(2))).await?, 3, "the version")
+    ensure_eq(
+        shelf.write(put("k", "b").when(at(1))).await?,
+        2,
+        "the version",
+    )?;
+    ensure_eq(
+        shelf.write(put("k", "c").when(at(2))).await?,
+        3,
+        "the version",
+    )
 }
 
 async fn version_fails_for_any_other_version(cx: Context) -> Outcome {
@@ -122,12 +142,21 @@ async fn each_operation_honours_its_precondition(cx: Context) -> Outcome {
         let current = shelf.live("k").await?.version;
         shelf.write(write.when(at(current))).await?;
     }
-    shelf.story_is("k", &["5 deleted", "4 a", "3 bb", "2 b", "1 a"]).await
+    shelf
+        .story_is("k", &["5 deleted", "4 a", "3 bb", "2 b", "1 a"])
+        .await
 }
 
 async fn a_conflict_names_every_failed_write(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("live", "a"), put("live", "b"), put("gone", "a"), delete("gone")]).await?;
+    shelf
+        .write_all([
+            put("live", "a"),
+            put("live", "b"),
+            put("gone", "a"),
+            delete("gone"),
+        ])
+        .await?;
     let writes = [
         put("live", "c").when(at(1)),
         put("fine", "a").when(ABSENT),
@@ -135,7 +164,10 @@ async fn a_conflict_names_every_failed_write(cx: Context) -> Outcome {
         Write::check(key("never"), at(3)),
         put("also fine", "a"),
     ];
-    let error = expect_kind(shelf.state.apply(transaction(writes)).await, ErrorKind::Conflict)?;
+    let error = expect_kind(
+        shelf.state.apply(transaction(writes)).await,
+        ErrorKind::Conflict,
+    )?;
     let conflict = |index, id, current, live| Conflict {
         index,
         key: key(id),

@@ -56,7 +56,11 @@ async fn of_racing_writers_under_a_version_one_wins(cx: Context) -> Outcome {
     shelf.write(put("k", "start")).await?;
     for round in 1..=5 {
         let write = |n: usize| put("k", &n.to_string()).when(Precondition::Version(round));
-        ensure_eq(one_wins(&cx, write).await?, round + 1, "the winner's version")?;
+        ensure_eq(
+            one_wins(&cx, write).await?,
+            round + 1,
+            "the winner's version",
+        )?;
     }
     ensure_eq(shelf.history("k").await?.len(), 6, "the number of versions")
 }
@@ -124,7 +128,10 @@ async fn racing_appends_lose_none(cx: Context) -> Outcome {
     let text = said(&record);
     let pieces: BTreeSet<&str> = text.split_terminator(';').collect();
     ensure_eq(pieces.len(), 48, "the number of different pieces")?;
-    let own: Vec<&str> = text.split_terminator(';').filter(|p| p.starts_with("3.")).collect();
+    let own: Vec<&str> = text
+        .split_terminator(';')
+        .filter(|p| p.starts_with("3."))
+        .collect();
     let expected = ["3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7"];
     ensure_eq(own, expected, "the pieces of one writer, in order")
 }
@@ -140,7 +147,20 @@ async fn racing_transactions_over_keys_in_any_order_all_end(cx: Context) -> Outc
         }
     });
     race(racers).await?.into_iter().collect::<Outcome>()?;
-    let last: BTreeSet<String> = shelf.records(crate::cases::shelf::notes()).await?.iter().map(said).collect();
-    ensure_eq(last.len(), 1, "how many transactions wrote the last versions")?;
-    ensure_eq(shelf.live("d").await?.version, WRITERS as u64, "the last version")
+    let last: BTreeSet<String> = shelf
+        .records(crate::cases::shelf::notes())
+        .await?
+        .iter()
+        .map(said)
+        .collect();
+    ensure_eq(
+        last.len(),
+        1,
+        "how many transactions wrote the last versions",
+    )?;
+    ensure_eq(
+        shelf.live("d").await?.version,
+        WRITERS as u64,
+        "the last version",
+    )
 }

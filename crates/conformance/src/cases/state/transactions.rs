@@ -34,28 +34,48 @@ fn message(text: &str) -> Result<Message, Failure> {
 /// The transaction must be refused so, and leave nothing at all.
 async fn leaves_nothing(shelf: &Shelf, transaction: Transaction, kind: ErrorKind) -> Outcome {
     let head = shelf.state.head().await?;
-    let ids: Vec<String> = transaction.writes.iter().map(|w| w.key.id.to_string()).collect();
+    let ids: Vec<String> = transaction
+        .writes
+        .iter()
+        .map(|w| w.key.id.to_string())
+        .collect();
     let mut before = Vec::new();
     for id in &ids {
         before.push(shelf.history(id).await?);
     }
     expect_kind(shelf.state.apply(transaction).await, kind)?;
     for (id, before) in ids.iter().zip(before) {
-        ensure_eq(shelf.history(id).await?, before, &format!("the history of {id:?}"))?;
+        ensure_eq(
+            shelf.history(id).await?,
+            before,
+            &format!("the history of {id:?}"),
+        )?;
     }
     shelf.changes_are(&head, &[]).await?;
-    ensure_eq(shelf.state.outbox_depth().await?, 0, "the depth of the outbox")
+    ensure_eq(
+        shelf.state.outbox_depth().await?,
+        0,
+        "the depth of the outbox",
+    )
 }
 
 async fn all_writes_are_of_one_commit(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write_all([put("b", "1"), put("c", "1")]).await?;
     let head = shelf.state.head().await?;
-    let applied = shelf.apply([append("b", "2"), delete("c"), put("a", "1")]).await?;
-    ensure_eq(applied.versions, [2, 2, 1], "the versions, in the order of the writes")?;
+    let applied = shelf
+        .apply([append("b", "2"), delete("c"), put("a", "1")])
+        .await?;
+    ensure_eq(
+        applied.versions,
+        [2, 2, 1],
+        "the versions, in the order of the writes",
+    )?;
     let changes = shelf.changes(&head, 0).await?;
     ensure_eq(changes.len(), 3, "the number of changes")?;
-    let one = changes.iter().all(|c| c.commit == applied.commit && c.at == applied.at);
+    let one = changes
+        .iter()
+        .all(|c| c.commit == applied.commit && c.at == applied.at);
     ensure(one, "all changes are of the commit, at its time")
 }
 
@@ -65,7 +85,10 @@ async fn later_commits_have_larger_numbers(cx: Context) -> Outcome {
     for n in 0..5 {
         commits.push(shelf.apply([put("k", &n.to_string())]).await?.commit);
     }
-    ensure(commits.is_sorted_by(|a, b| a < b), "the numbers of commits grow")
+    ensure(
+        commits.is_sorted_by(|a, b| a < b),
+        "the numbers of commits grow",
+    )
 }
 
 async fn an_empty_transaction_commits_nothing(cx: Context) -> Outcome {
@@ -79,9 +102,16 @@ async fn an_empty_transaction_commits_nothing(cx: Context) -> Outcome {
 
 async fn a_failed_write_refuses_the_whole(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("a", "1"), put("b", "1"), put("c", "1")]).await?;
+    shelf
+        .write_all([put("a", "1"), put("b", "1"), put("c", "1")])
+        .await?;
     let stale = Precondition::Version(7);
-    let writes = [append("a", "2"), delete("b"), put("new", "1"), put("c", "2").when(stale)];
+    let writes = [
+        append("a", "2"),
+        delete("b"),
+        put("new", "1"),
+        put("c", "2").when(stale),
+    ];
     let transaction = Transaction {
         messages: vec![message("m")?],
         ..transaction(writes)
@@ -113,7 +143,14 @@ async fn a_failed_rollback_refuses_the_whole(cx: Context) -> Outcome {
 
 async fn a_check_that_holds_writes_nothing(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("k", "a"), put("k", "b"), put("gone", "a"), delete("gone")]).await?;
+    shelf
+        .write_all([
+            put("k", "a"),
+            put("k", "b"),
+            put("gone", "a"),
+            delete("gone"),
+        ])
+        .await?;
     let head = shelf.state.head().await?;
     let checks = [
         Write::check(key("k"), Precondition::Version(2)),
@@ -122,7 +159,11 @@ async fn a_check_that_holds_writes_nothing(cx: Context) -> Outcome {
         Write::check(key("any"), Precondition::None),
     ];
     let applied = shelf.apply(checks).await?;
-    ensure_eq(applied.versions, [2, 2, 0, 0], "the versions that are there")?;
+    ensure_eq(
+        applied.versions,
+        [2, 2, 0, 0],
+        "the versions that are there",
+    )?;
     shelf.changes_are(&head, &[]).await?;
     shelf.story_is("k", &["2 b", "1 a"]).await
 }
@@ -166,7 +207,10 @@ async fn a_transaction_of_max_writes_is_applied(cx: Context) -> Outcome {
         ..Transaction::default()
     };
     let applied = shelf.state.apply(transaction).await?;
-    ensure(applied.versions == vec![1; most - 1], "each write made version 1")?;
+    ensure(
+        applied.versions == vec![1; most - 1],
+        "each write made version 1",
+    )?;
     shelf.reads(&format!("k{}", most - 2), Some("1 a")).await
 }
 

@@ -28,15 +28,25 @@ pub(crate) fn cases() -> Vec<Case> {
 async fn versions_count_from_one(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     for (text, version) in [("a", 1), ("b", 2), ("c", 3)] {
-        ensure_eq(shelf.write(put("k", text)).await?, version, "the version written")?;
+        ensure_eq(
+            shelf.write(put("k", text)).await?,
+            version,
+            "the version written",
+        )?;
         shelf.reads("k", Some(&format!("{version} {text}"))).await?;
     }
-    ensure_eq(shelf.write(append("k", "d")).await?, 4, "the version of an append")
+    ensure_eq(
+        shelf.write(append("k", "d")).await?,
+        4,
+        "the version of an append",
+    )
 }
 
 async fn each_key_counts_for_itself(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
-    shelf.write_all([put("a", "1"), put("a", "2"), put("b", "1")]).await?;
+    shelf
+        .write_all([put("a", "1"), put("a", "2"), put("b", "1")])
+        .await?;
     shelf.reads("a", Some("2 2")).await?;
     shelf.reads("b", Some("1 1")).await
 }
@@ -44,7 +54,11 @@ async fn each_key_counts_for_itself(cx: Context) -> Outcome {
 async fn a_delete_is_a_version(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write(put("k", "a")).await?;
-    ensure_eq(shelf.write(delete("k")).await?, 2, "the version of a delete")?;
+    ensure_eq(
+        shelf.write(delete("k")).await?,
+        2,
+        "the version of a delete",
+    )?;
     shelf.reads("k", None).await?;
     shelf.story_is("k", &["2 deleted", "1 a"]).await?;
     let tombstone = shelf.state.read_version(&key("k"), 2).await?;
@@ -54,17 +68,29 @@ async fn a_delete_is_a_version(cx: Context) -> Outcome {
 async fn a_delete_of_nothing_makes_no_version(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let head = shelf.state.head().await?;
-    ensure_eq(shelf.write(delete("k")).await?, 0, "the version of a delete of nothing")?;
+    ensure_eq(
+        shelf.write(delete("k")).await?,
+        0,
+        "the version of a delete of nothing",
+    )?;
     shelf.story_is("k", &[]).await?;
     shelf.changes_are(&head, &[]).await?;
-    ensure_eq(shelf.write(put("k", "a")).await?, 1, "the first version after it")
+    ensure_eq(
+        shelf.write(put("k", "a")).await?,
+        1,
+        "the first version after it",
+    )
 }
 
 async fn a_delete_of_a_tombstone_makes_no_version(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write_all([put("k", "a"), delete("k")]).await?;
     let head = shelf.state.head().await?;
-    ensure_eq(shelf.write(delete("k")).await?, 2, "the version of a repeated delete")?;
+    ensure_eq(
+        shelf.write(delete("k")).await?,
+        2,
+        "the version of a repeated delete",
+    )?;
     shelf.story_is("k", &["2 deleted", "1 a"]).await?;
     shelf.changes_are(&head, &[]).await
 }
@@ -72,7 +98,11 @@ async fn a_delete_of_a_tombstone_makes_no_version(cx: Context) -> Outcome {
 async fn versions_go_on_after_a_delete(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     shelf.write_all([put("k", "a"), delete("k")]).await?;
-    ensure_eq(shelf.write(put("k", "b")).await?, 3, "the version after a tombstone")?;
+    ensure_eq(
+        shelf.write(put("k", "b")).await?,
+        3,
+        "the version after a tombstone",
+    )?;
     shelf.story_is("k", &["3 b", "2 deleted", "1 a"]).await
 }
 
@@ -94,7 +124,11 @@ async fn a_key_comes_to_life_again_after_a_tombstone(cx: Context) -> Outcome {
     let again = other.apply([put("k", "b")]).await?;
     let record = shelf.live("k").await?;
     ensure_eq(record.created_at, again.at, "created_at after a tombstone")?;
-    ensure_eq(record.created_by.as_str(), "somebody else", "created_by after a tombstone")
+    ensure_eq(
+        record.created_by.as_str(),
+        "somebody else",
+        "created_by after a tombstone",
+    )
 }
 
 async fn each_version_tells_who_wrote_it(cx: Context) -> Outcome {
@@ -104,9 +138,16 @@ async fn each_version_tells_who_wrote_it(cx: Context) -> Outcome {
     other.write_all([append("k", "b"), delete("k")]).await?;
     shelf.write(put("k", "c")).await?;
     let history = shelf.history("k").await?;
-    let who: Vec<&str> = history.iter().map(|record| record.updated_by.as_str()).collect();
+    let who: Vec<&str> = history
+        .iter()
+        .map(|record| record.updated_by.as_str())
+        .collect();
     let own = cx.scope().principal.as_str();
-    ensure_eq(who, [own, "ünï / 🦀", "ünï / 🦀", own], "who wrote, newest first")
+    ensure_eq(
+        who,
+        [own, "ünï / 🦀", "ünï / 🦀", own],
+        "who wrote, newest first",
+    )
 }
 
 async fn each_version_tells_when_it_was_written(cx: Context) -> Outcome {
@@ -126,14 +167,21 @@ async fn a_version_beyond_all_is_never_there(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let (k, beyond) = (key("k"), i64::MAX as u64);
     shelf.write(put("k", "a")).await?;
-    expect_kind(shelf.state.read_version(&k, beyond).await, ErrorKind::NotFound)?;
+    expect_kind(
+        shelf.state.read_version(&k, beyond).await,
+        ErrorKind::NotFound,
+    )?;
     let write = put("k", "b").when(Precondition::Version(beyond));
     expect_kind(shelf.state.write(write).await, ErrorKind::Conflict)?;
     let query = HistoryQuery {
         before: Some(beyond),
         ..HistoryQuery::default()
     };
-    ensure_eq(shelf.state.history(&k, query).await?.len(), 1, "the versions below the largest")?;
+    ensure_eq(
+        shelf.state.history(&k, query).await?.len(),
+        1,
+        "the versions below the largest",
+    )?;
     shelf.reads("k", Some("1 a")).await
 }
 
@@ -149,6 +197,9 @@ async fn a_version_that_does_not_fit_is_refused(cx: Context) -> Outcome {
     for write in writes {
         expect_kind(shelf.state.write(write).await, ErrorKind::InvalidArgument)?;
     }
-    expect_kind(shelf.state.read_version(&k, too_large).await, ErrorKind::InvalidArgument)?;
+    expect_kind(
+        shelf.state.read_version(&k, too_large).await,
+        ErrorKind::InvalidArgument,
+    )?;
     shelf.story_is("k", &["1 a"]).await
 }
