@@ -167,3 +167,96 @@ fn fail_all(arguments: &Arguments, why: String) -> ExitCode {
     let trial = Trial::test("runtime", move || Err(why.into()));
     libtest_mimic::run(arguments, vec![trial]).exit_code()
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use statehouse_contracts::{Endpoint, Error, ErrorKind, Factory};
+
+    use super::*;
+    use crate::case::case;
+    use crate::{Expected, Place};
+
+    /// An adapter whose server is away.
+    #[derive(Debug)]
+    struct Away;
+
+    #[async_trait]
+    impl Factory for Away {
+        fn name(&self) -> &'static str {
+            "away"
+        }
+
+        fn schemes(&self) -> &'static [&'static str] {
+            &["away"]
+        }
+
+        async fn open(&self, _: &Endpoint) -> statehouse_contracts::Result<Arc<dyn Backend>> {
+            Err(Error::new(ErrorKind::Unavailable, "nobody answers"))
+        }
+    }
+
+    async fn hangs(_: Context) -> Outcome {
+        std::future::pending().await
+    }
+
+    async fn panics(_: Context) -> Outcome {
+        panic!("a wrong assumption")
+    }
+
+    async fn needs_the_backend(cx: Context) -> Outcome {
+        cx.backend().await?;
+        Ok(())
+    }
+
+    fn failure(case: &Case) -> String {
+        let setup = Setup::new(Away, Expected::default()).places(|| Ok(Place::new("away:")));
+        let shared = Shared::new(setup, guard);
+        let outcome = runtime()
+            .unwrap()
+            .block_on(attempt(case, shared, Duration::from_millis(50)));
+        outcome.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_case_that_hangs_fails_at_its_deadline() {
+        assert!(failure(&case!(hangs)).contains("it hangs: not done within 50ms"));
+    }
+
+    #[test]
+    fn a_case_that_panics_fails_with_what_it_said() {
+        assert!(failure(&case!(panics)).contains("a wrong assumption"));
+    }
+
+    #[test]
+    fn a_backend_that_cannot_be_opened_fails_the_case() {
+        let failure = failure(&case!(needs_the_backend));
+        assert!(failure.contains("nobody answers"), "{failure}");
+        assert!(
+            failure.contains("run.rs"),
+            "the place is the case's own: {failure}"
+        );
+    }
+
+    #[test]
+    fn cases_that_need_what_is_not_there_do_not_run() {
+        let bare = Setup::new(Away, Expected::default());
+        let names: Vec<String> = applicable(&bare)
+            .iter()
+            .map(|c| c.name().to_owned())
+            .collect();
+        assert!(
+            names.iter().all(|name| name.starts_with("capabilities::")),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn no_two_cases_share_a_name() {
+        let mut names: Vec<String> = cases::all().iter().map(|c| c.name().to_owned()).collect();
+        let number = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), number);
+    }
+}

@@ -7,6 +7,7 @@ mod changes;
 mod consumer;
 mod desk;
 mod model;
+mod outbox;
 mod producer;
 mod references;
 mod shelf;
@@ -34,7 +35,7 @@ fn references() -> impl Iterator<Item = Case> {
 }
 
 fn states() -> impl Iterator<Item = Case> {
-    let subjects = [state::cases(), changes::cases()];
+    let subjects = [state::cases(), changes::cases(), outbox::cases()];
     let cases = subjects.into_iter().flatten();
     cases.map(|case| case.state(|_| true))
 }
