@@ -137,7 +137,7 @@ impl StateManager for SqliteState {
         let (ns, key) = (self.session.ns, key.clone());
         self.session
             .snapshot("history", move |connection| {
-                read::history(connection, ns, &key, query, now())
+                read::history(connection, ns, &key, query)
             })
             .await
     }

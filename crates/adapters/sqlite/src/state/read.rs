@@ -71,7 +71,7 @@ pub(crate) fn version(
 }
 
 /// The tombstone of a key that has expired and whose tombstone is not written yet.
-pub(crate) fn expired(connection: &Connection, current: &Current) -> Result<Record, Failure> {
+fn expired(connection: &Connection, current: &Current) -> Result<Record, Failure> {
     let stored = stored(connection, current.key, current.version)?;
     let stored = stored.ok_or_else(|| row::damaged("a current version is missing".to_owned()))?;
     Ok(tombstone_of(stored.record))
@@ -100,13 +100,12 @@ fn stored(connection: &Connection, key: i64, version: i64) -> Result<Option<Stor
     rows.next()?.map(Stored::of).transpose()
 }
 
-/// Versions that are kept, newest first.
+/// Versions that are written and kept, newest first.
 pub(crate) fn history(
     connection: &Connection,
     ns: i64,
     key: &StateKey,
     query: HistoryQuery,
-    now: i64,
 ) -> Result<Vec<Record>, Failure> {
     let Some(current) = Current::find(connection, ns, key)? else {
         return Ok(Vec::new());
@@ -114,9 +113,6 @@ pub(crate) fn history(
     let before = query.before.map_or(i64::MAX, row::number);
     let limit = page_size(query.limit);
     let mut records = Vec::new();
-    if current.version_now(now).min(before - 1) > current.version {
-        records.push(expired(connection, &current)?);
-    }
     let mut select = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM state_version v JOIN state_key k ON k.key = v.key
          WHERE v.key = ?1 AND v.version < ?2 AND v.pruned = 0
