@@ -48,6 +48,11 @@ impl Window {
         self.chunks.clone()
     }
 
+    /// How many plain bytes are decoded for it: those of its chunks, but for what lies behind it.
+    pub fn plain_len(&self) -> usize {
+        self.cut.end
+    }
+
     /// The bytes of the range. `chunks` are those that [`chunks`](Self::chunks) names.
     ///
     /// # Errors
