@@ -44,6 +44,15 @@ impl From<Error> for Failure {
     }
 }
 
+/// The value for people, cut where it gets long.
+fn shown(value: &impl Debug) -> String {
+    let whole = format!("{value:?}");
+    match whole.char_indices().nth(2_000) {
+        Some((end, _)) => format!("{} …", &whole[..end]),
+        None => whole,
+    }
+}
+
 /// Fails with `message`.
 ///
 /// # Errors
@@ -75,7 +84,11 @@ where
     if actual == expected {
         return Ok(());
     }
-    fail(format!("{what}: expected {expected:?}, got {actual:?}"))
+    fail(format!(
+        "{what}: expected {}, got {}",
+        shown(&expected),
+        shown(&actual)
+    ))
 }
 
 /// The value that is there.
@@ -97,7 +110,8 @@ pub fn expect_kind<T: Debug>(result: Result<T, Error>, kind: ErrorKind) -> Resul
         Err(error) if error.kind() == kind => Ok(error),
         Err(error) => fail(format!("expected an error of kind {kind}, got {error:?}")),
         Ok(value) => fail(format!(
-            "expected an error of kind {kind}, got Ok({value:?})"
+            "expected an error of kind {kind}, got Ok({})",
+            shown(&value)
         )),
     }
 }
