@@ -2,5 +2,6 @@
 //!
 //! [`config`] reads the configuration, [`replay`] reads recorded agent runs.
 
+pub mod cli;
 pub mod config;
 pub mod replay;

@@ -9,12 +9,20 @@
 //! first turn comes before the first step, and the n-th turn with what follows it belongs to the
 //! n-th step. Turns of a demonstration (`is_demo`) are not counted.
 
+mod drive;
+mod events;
 mod fields;
 mod jsonl;
+mod names;
+mod nest;
 mod run;
+mod stored;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod traj;
+mod verify;
+mod write;
 
 use std::fs;
 use std::io::ErrorKind as Io;
@@ -22,7 +30,9 @@ use std::path::Path;
 
 use statehouse_contracts::{Bytes, Error, ErrorKind, Result};
 
+pub use drive::{ReplayOptions, Stage, replay};
 pub use run::{ChatMessage, Content, Event, Run, Step, Subtask};
+pub use tally::{Report, RunReport, Tally};
 
 /// The largest recording that is read, in bytes. It is held in memory whole.
 pub const LARGEST: u64 = 256 << 20;

@@ -1,0 +1,178 @@
+//! `statehouse queue`
+
+use std::time::Instant;
+
+use statehouse_contracts::{
+    Consumer, ConsumerExt, Error, Expired, GroupName, GroupSpec, Overflow, Result, Settle,
+    SettleAction,
+};
+use statehouse_wire::{CountsDoc, DeadLetterDoc, GroupStatusDoc, PageDoc, ReceivedDoc, SettledDoc};
+
+use super::args::{QueueCommand, SettleArg};
+use super::output::table;
+use super::receive::line;
+use super::{Desk, Output, input};
+
+pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> Result<()> {
+    let consumer = desk.consumer().await?;
+    let consumer = &*consumer;
+    match command {
+        QueueCommand::List => list(consumer, output).await,
+        QueueCommand::Declare { .. } => declare(command, consumer, output).await,
+        QueueCommand::Depth { group } => depth(consumer, group, output).await,
+        QueueCommand::Peek { group, max } => peek(consumer, &group, max, output).await,
+        QueueCommand::Dead { group, limit } => dead(consumer, &group, limit, output).await,
+        QueueCommand::Redrive { group, id } => {
+            let many = consumer.redrive(&group, id).await?;
+            output.text(&format!("put {many} dead letters back into {group}"))
+        }
+        QueueCommand::Purge { group, dead } => {
+            let many = consumer.purge(&group, dead).await?;
+            output.text(&format!("deleted {many} messages of {group}"))
+        }
+        QueueCommand::Pause { group } => {
+            consumer.pause(&group).await?;
+            output.text(&format!("{group} is paused"))
+        }
+        QueueCommand::Resume { group } => {
+            consumer.resume(&group).await?;
+            output.text(&format!("{group} goes on"))
+        }
+        QueueCommand::Delete { group } => {
+            if !consumer.delete_group(&group).await? {
+                return Err(Error::not_found(format!("there is no group {group}")));
+            }
+            output.text(&format!("deleted {group}"))
+        }
+        QueueCommand::Cancel { id } => {
+            if !desk.producer().await?.cancel(id).await? {
+                return Err(Error::not_found(format!("no message {id} waits for its time")));
+            }
+            output.text(&format!("took {id} back"))
+        }
+        QueueCommand::Settle { token, action } => settle(consumer, &token, action, output).await,
+    }
+}
+
+async fn list(consumer: &dyn Consumer, output: &Output) -> Result<()> {
+    let groups = consumer.groups().await?;
+    if output.is_json() {
+        return output.document(&groups.into_iter().map(GroupStatusDoc::from).collect::<Vec<_>>());
+    }
+    let rows = groups.into_iter().map(|status| {
+        [
+            status.group.to_string(),
+            status.spec.pattern.to_string(),
+            status.spec.max_deliveries.to_string(),
+            format!("{:?}", status.spec.lease),
+            if status.paused { "paused" } else { "" }.to_owned(),
+        ]
+    });
+    output.text(&table(["group", "pattern", "deliveries", "lease", ""], rows.collect()))
+}
+
+async fn declare(command: QueueCommand, consumer: &dyn Consumer, output: &Output) -> Result<()> {
+    let QueueCommand::Declare {
+        group,
+        pattern,
+        unordered,
+        no_priorities,
+        max_deliveries,
+        lease,
+        max_length,
+        drop_oldest,
+        keep_expired,
+    } = command
+    else {
+        return Err(Error::internal("not a declaration"));
+    };
+    let spec = GroupSpec {
+        ordering: !unordered,
+        priorities: !no_priorities,
+        max_deliveries,
+        lease,
+        max_length,
+        overflow: if drop_oldest { Overflow::DropOldest } else { Overflow::Reject },
+        expired: if keep_expired { Expired::DeadLetter } else { Expired::Drop },
+        ..GroupSpec::new(pattern)
+    };
+    let declared = consumer.declare(&group, &spec).await?;
+    let is = if declared.created { "declared" } else { "was declared before" };
+    output.text(&format!("{group} {is}, hears {}", spec.pattern))
+}
+
+async fn depth(consumer: &dyn Consumer, group: Option<GroupName>, output: &Output) -> Result<()> {
+    let groups = match group {
+        Some(group) => vec![group],
+        None => consumer.groups().await?.into_iter().map(|status| status.group).collect(),
+    };
+    let mut rows = Vec::new();
+    for group in groups {
+        let counts = consumer.counts(&group).await?;
+        let oldest = consumer.oldest_ready_age(&group).await?;
+        if output.is_json() {
+            let oldest_ms = oldest.map(|age| age.as_millis());
+            let counts = CountsDoc::from(counts);
+            output.document(&serde_json::json!({
+                "group": group, "counts": counts, "oldest_ready_ms": oldest_ms,
+            }))?;
+        }
+        rows.push([
+            group.to_string(),
+            counts.ready.to_string(),
+            counts.delayed.to_string(),
+            counts.in_flight.to_string(),
+            counts.dead.to_string(),
+            oldest.map_or(String::new(), |age| format!("{:.1} s", age.as_secs_f64())),
+        ]);
+    }
+    if output.is_json() {
+        return Ok(());
+    }
+    output.text(&table(["group", "ready", "delayed", "in flight", "dead", "oldest"], rows))
+}
+
+async fn peek(consumer: &dyn Consumer, group: &GroupName, max: usize, output: &Output) -> Result<()> {
+    let next = consumer.peek(group, max).await?;
+    if output.is_json() {
+        let items = next.into_iter().map(|(received, _)| ReceivedDoc::from(received)).collect();
+        return output.document(&PageDoc { items, next: None });
+    }
+    let lines: Vec<String> = next.iter().map(|(received, _)| line(received)).collect();
+    output.text(if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }.as_str())
+}
+
+async fn dead(consumer: &dyn Consumer, group: &GroupName, limit: usize, output: &Output) -> Result<()> {
+    let page = consumer.dead_letters(group, limit, None).await?;
+    if output.is_json() {
+        let items = page.items.into_iter().map(DeadLetterDoc::from).collect();
+        return output.document(&PageDoc { items, next: page.next.map(|next| next.0) });
+    }
+    let rows = page.items.into_iter().map(|letter| {
+        let last = letter.errors.last().map_or(String::new(), |error| error.error.clone());
+        [
+            letter.received.message.id.to_string(),
+            format!("{:.3}", letter.at),
+            letter.attempts.to_string(),
+            letter.reason,
+            last,
+        ]
+    });
+    output.text(&table(["message", "at", "attempts", "reason", "last error"], rows.collect()))
+}
+
+async fn settle(consumer: &dyn Consumer, token: &str, action: SettleArg, output: &Output) -> Result<()> {
+    let action = match action {
+        SettleArg::Ack => SettleAction::Ack,
+        SettleArg::Nack { error, delay } => {
+            let error = Some(error).filter(|error| !error.is_empty());
+            SettleAction::Nack { delay, error }
+        }
+        SettleArg::Dead { reason } => SettleAction::DeadLetter { reason },
+        SettleArg::Extend { lease } => SettleAction::Extend { lease },
+    };
+    let settled = consumer.settle_one(Settle { token: input::token(token)?, action }).await?;
+    let lease = settled.lease.as_ref().map(|lease| format!(", token {}", lease.token));
+    let line = format!("settled{}", lease.unwrap_or_default());
+    output.show(&SettledDoc::new(&settled, Instant::now()), || line)
+}

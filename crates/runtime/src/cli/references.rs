@@ -1,0 +1,131 @@
+//! `statehouse ref`
+
+use std::path::Path;
+
+use bytes::Bytes;
+use statehouse_contracts::{
+    Compression, Error, ErrorKind, PutContent, ReferenceInfo, ReferenceKind,
+    ReferenceQuery, ReferenceStore, Result,
+};
+use statehouse_wire::{
+    CollectedDoc, PageDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc,
+};
+
+use super::args::{CompressionArg, RefCommand};
+use super::output::table;
+use super::{Desk, Output, input};
+
+pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Result<()> {
+    let references = desk.references().await?;
+    let references = &*references;
+    match command {
+        RefCommand::Put { content, holder, ttl, content_type, compression } => {
+            let bytes = input::content(&content)?;
+            let content_type = input::content_type(content_type.as_deref(), &bytes)?;
+            let content = PutContent {
+                bytes,
+                holder,
+                kind: ReferenceKind::default(),
+                content_type,
+                ttl,
+                compression: chosen(compression),
+                cache: false,
+            };
+            put(references, content, output).await
+        }
+        RefCommand::Get { id, range, out } => {
+            let bytes = match range {
+                Some(range) => references.resolve_range(&id, range).await?,
+                None => references.resolve(&id).await?.bytes,
+            };
+            write(out.as_deref(), &bytes, output)
+        }
+        RefCommand::Stat { id } => show_infos(vec![references.stat(&id).await?], output),
+        RefCommand::List { holder, limit } => {
+            let query = ReferenceQuery { holder, limit, ..ReferenceQuery::default() };
+            show_infos(references.list(query).await?.items, output)
+        }
+        RefCommand::Retain { id, holder, expires } => {
+            references.retain(&id, &holder, expires).await?;
+            output.text(&format!("{holder} holds {id}"))
+        }
+        RefCommand::Release { id, holder } => {
+            let held = references.release(&id, &holder).await?;
+            let before = if held { "no longer holds" } else { "did not hold" };
+            output.text(&format!("{holder} {before} {id}"))
+        }
+        RefCommand::Delete { id } => {
+            if !references.delete(&id).await? {
+                return Err(Error::not_found(format!("there is no content {id}")));
+            }
+            output.text(&format!("deleted {id}"))
+        }
+        RefCommand::Gc => {
+            let gone = references.collect_garbage().await?;
+            output.show(&CollectedDoc::from(gone), || {
+                format!("removed {} entries, {} bytes", gone.entries, gone.bytes)
+            })
+        }
+        RefCommand::Stats => stats(references, output).await,
+    }
+}
+
+fn chosen(compression: CompressionArg) -> Compression {
+    match compression {
+        CompressionArg::Auto => Compression::Auto,
+        CompressionArg::None => Compression::None,
+        CompressionArg::Gzip => Compression::Gzip,
+        CompressionArg::Zstd => Compression::Zstd,
+        CompressionArg::Lz4 => Compression::Lz4,
+    }
+}
+
+async fn put(references: &dyn ReferenceStore, content: PutContent, output: &Output) -> Result<()> {
+    let put = references.put(content).await?;
+    let before = if put.created { "" } else { " (it was there)" };
+    let holder = put.holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+    let line = format!("{}  {} bytes, held by {holder}{before}", put.reference.id, put.reference.size);
+    output.show(&PutOutcomeDoc::from(put), || line)
+}
+
+fn write(out: Option<&Path>, bytes: &Bytes, output: &Output) -> Result<()> {
+    let Some(out) = out else { return output.raw(bytes) };
+    std::fs::write(out, bytes).map_err(|error| {
+        Error::new(ErrorKind::PermissionDenied, format!("{} cannot be written: {error}", out.display()))
+    })
+}
+
+fn show_infos(infos: Vec<ReferenceInfo>, output: &Output) -> Result<()> {
+    if output.is_json() {
+        let items = infos.into_iter().map(ReferenceInfoDoc::from).collect();
+        return output.document(&PageDoc { items, next: None });
+    }
+    let rows = infos.into_iter().map(|info| {
+        [
+            info.reference.id.to_string(),
+            info.reference.size.to_string(),
+            format!("{} {:?}", info.stored_size, info.compression).to_lowercase(),
+            info.holders.to_string(),
+            info.expires_at.map_or("never".to_owned(), |at| format!("{at:.0}")),
+            info.reference.content_type.to_string(),
+        ]
+    });
+    let header = ["id", "bytes", "stored", "holders", "expires", "type"];
+    output.text(&table(header, rows.collect()))
+}
+
+
+async fn stats(references: &dyn ReferenceStore, output: &Output) -> Result<()> {
+    let stats = references.stats().await?;
+    output.show(&ReferenceStatsDoc::from(stats), || {
+        format!(
+            "entries       {}\nheld          {}\nstored bytes  {}\nplain bytes   {}\ncollections   {}\nevictions     {}",
+            stats.entries,
+            stats.held,
+            stats.stored_bytes,
+            stats.plain_bytes,
+            stats.collections,
+            stats.evictions
+        )
+    })
+}

@@ -1,0 +1,240 @@
+//! `statehouse state`
+
+use std::time::Duration;
+
+use statehouse_contracts::{
+    Change, Cursor, Direction, Error, HistoryQuery, ListQuery, Operation, PageCursor, Prune,
+    Record, Result, RollbackTo, StateKey, StateManager, StateManagerExt, Tombstone, Transaction,
+    Write,
+};
+use statehouse_state::{Watch, WatchFilter};
+use statehouse_wire::{ChangeDoc, FollowerDoc, OutboxEntryDoc, PageDoc, PrunedDoc, RecordDoc};
+
+use super::args::{StateCommand, When};
+use super::output::{preview, table};
+use super::{Desk, Output, input};
+
+pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> Result<()> {
+    let state = desk.state().await?;
+    let state = &*state;
+    match command {
+        StateCommand::Get { key, version, raw } => get(state, &key, version, raw, output).await,
+        StateCommand::Put { key, value, when, ttl, content_type, op_id } => {
+            let data = input::content(&value)?;
+            let content_type = input::content_type(content_type.as_deref(), &data)?;
+            let operation = Operation::Put { data, content_type, schema: None, ttl };
+            let op_id = op_id.map(TryInto::try_into).transpose()?;
+            let transaction = Transaction { op_id, ..Transaction::of(write(&key, operation, when)) };
+            apply(state, &key, transaction, output).await
+        }
+        StateCommand::Append { key, value, when } => {
+            let operation = Operation::Append { data: input::content(&value)? };
+            apply(state, &key, Transaction::of(write(&key, operation, when)), output).await
+        }
+        StateCommand::Delete { key, when } => {
+            let transaction = Transaction::of(write(&key, Operation::Delete, when));
+            apply(state, &key, transaction, output).await
+        }
+        StateCommand::Rollback { key, to, when } => {
+            let to = to.map_or(RollbackTo::Previous, RollbackTo::Version);
+            let transaction = Transaction::of(write(&key, Operation::Rollback { to }, when));
+            apply(state, &key, transaction, output).await
+        }
+        StateCommand::History { key, limit, before } => {
+            let query = HistoryQuery { before, limit, data: true };
+            show_records(&state.history(&key, query).await?, None, output)
+        }
+        StateCommand::List { kind, prefix, glob, reverse, tombstones, limit, after } => {
+            let direction = if reverse { Direction::Descending } else { Direction::Ascending };
+            let after = after.map(PageCursor);
+            let page = state
+                .list(ListQuery { kind, prefix, glob, direction, tombstones, limit, after })
+                .await?;
+            show_records(&page.items, page.next.as_ref(), output)
+        }
+        StateCommand::Prune { key, kind, keep_last, max_age, tombstones } => {
+            prune(state, Prune { kind, key, keep_last, max_age, tombstones }, output).await
+        }
+        StateCommand::Watch { kind, glob, after, from_start, count, idle } => {
+            let start = match after {
+                Some(cursor) => Cursor(cursor),
+                None if from_start => state.oldest().await?,
+                None => state.head().await?,
+            };
+            let watch = Watch::new(desk.state().await?, WatchFilter { kind, glob }, start);
+            follow(watch, count, idle, output).await
+        }
+        outbox_or_follower => look_after(outbox_or_follower, state, output).await,
+    }
+}
+
+fn write(key: &StateKey, operation: Operation, when: When) -> Write {
+    Write { key: key.clone(), operation, precondition: input::precondition(when) }
+}
+
+async fn get(
+    state: &dyn StateManager,
+    key: &StateKey,
+    version: Option<u64>,
+    raw: bool,
+    output: &Output,
+) -> Result<()> {
+    let record = match version {
+        Some(version) => state.read_version(key, version).await?,
+        None => {
+            let none = || Error::not_found(format!("{key} does not exist"));
+            state.get(key).await?.ok_or_else(none)?
+        }
+    };
+    if raw {
+        return output.raw(&record.data);
+    }
+    let shown = preview(&record.data, &record.content_type, usize::MAX);
+    output.show(&RecordDoc::from(record), || shown)
+}
+
+async fn apply(
+    state: &dyn StateManager,
+    key: &StateKey,
+    transaction: Transaction,
+    output: &Output,
+) -> Result<()> {
+    let applied = state.apply(transaction).await?;
+    let version = applied.versions.first().copied().unwrap_or_default();
+    let repeated = if applied.replayed { " (repeated)" } else { "" };
+    let line = format!("{key} is at version {version}{repeated}");
+    output.show(&statehouse_wire::AppliedDoc::from(applied), || line)
+}
+
+async fn prune(state: &dyn StateManager, prune: Prune, output: &Output) -> Result<()> {
+    if prune.keep_last.is_none() && prune.max_age.is_none() && prune.tombstones.is_none() {
+        return Err(Error::invalid(
+            "nothing says what to forget; give --keep-last, --max-age or --tombstones",
+        ));
+    }
+    let pruned = state.prune(prune).await?;
+    output.show(&PrunedDoc::from(pruned), || {
+        format!("forgot {} versions and {} records", pruned.versions, pruned.keys)
+    })
+}
+
+fn show_records(
+    records: &[Record],
+    next: Option<&PageCursor>,
+    output: &Output,
+) -> Result<()> {
+    if output.is_json() {
+        let items = records.iter().cloned().map(RecordDoc::from).collect();
+        return output.document(&PageDoc { items, next: next.map(|next| next.0.clone()) });
+    }
+    let rows = records.iter().map(|record| {
+        let content = match record.tombstone {
+            Some(Tombstone::Deleted) => "(deleted)".to_owned(),
+            Some(Tombstone::Expired) => "(expired)".to_owned(),
+            None => preview(&record.data, &record.content_type, 60),
+        };
+        [
+            record.key.to_string(),
+            record.version.to_string(),
+            format!("{:.3}", record.updated_at),
+            record.updated_by.to_string(),
+            content,
+        ]
+    });
+    output.text(&table(["key", "version", "updated", "by", "content"], rows.collect()))?;
+    match next {
+        Some(next) => output.text(&format!("more: --after {}", next.0)),
+        None => Ok(()),
+    }
+}
+
+/// Prints changes until `count` of them, `idle` without one, or for ever.
+async fn follow(
+    mut watch: Watch,
+    count: Option<usize>,
+    idle: Option<Duration>,
+    output: &Output,
+) -> Result<()> {
+    let mut seen = 0;
+    loop {
+        let changes = watch.next(idle.unwrap_or(Duration::from_secs(30))).await?;
+        if changes.is_empty() && idle.is_some() {
+            return Ok(());
+        }
+        for change in changes {
+            show_change(change, output)?;
+            seen += 1;
+            if count.is_some_and(|count| seen >= count) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn show_change(change: Change, output: &Output) -> Result<()> {
+    let line = format!(
+        "{:.3}  {}  version {}  {}  by {}",
+        change.at,
+        change.key,
+        change.version,
+        format!("{:?}", change.operation).to_lowercase(),
+        change.by,
+    );
+    output.show(&ChangeDoc::from(change), || line)
+}
+
+/// Followers and parked messages.
+async fn look_after(command: StateCommand, state: &dyn StateManager, output: &Output) -> Result<()> {
+    match command {
+        StateCommand::Followers => followers(state, output).await,
+        StateCommand::Unfollow { name } => {
+            if !state.unfollow(&name).await? {
+                return Err(Error::not_found(format!("there is no follower {name}")));
+            }
+            output.text(&format!("removed {name}"))
+        }
+        StateCommand::Parked => parked(state, output).await,
+        StateCommand::Unpark { position } => {
+            state.outbox_unpark(position).await?;
+            output.text(&format!("message {position} will be sent again"))
+        }
+        StateCommand::Discard { position } => {
+            state.outbox_discard(position).await?;
+            output.text(&format!("message {position} was dropped"))
+        }
+        other => Err(Error::internal(format!("{other:?} is no work on followers or messages"))),
+    }
+}
+
+async fn followers(state: &dyn StateManager, output: &Output) -> Result<()> {
+    let followers = state.followers().await?;
+    if output.is_json() {
+        return output.document(&followers.into_iter().map(FollowerDoc::from).collect::<Vec<_>>());
+    }
+    let rows = followers.into_iter().map(|follower| {
+        let lost = if follower.lost { "lost" } else { "" };
+        [
+            follower.name.to_string(),
+            follower.lag.to_string(),
+            format!("{:.3}", follower.advanced_at),
+            lost.to_owned(),
+        ]
+    });
+    output.text(&table(["follower", "lag", "advanced", ""], rows.collect()))
+}
+
+async fn parked(state: &dyn StateManager, output: &Output) -> Result<()> {
+    let page = state.outbox_parked(0, None).await?;
+    if output.is_json() {
+        return output.document(&page.items.into_iter().map(OutboxEntryDoc::from).collect::<Vec<_>>());
+    }
+    let rows = page.items.into_iter().map(|entry| {
+        [
+            entry.position.to_string(),
+            entry.message.topic.to_string(),
+            entry.message.id.to_string(),
+            entry.parked.unwrap_or_default(),
+        ]
+    });
+    output.text(&table(["position", "topic", "message", "reason"], rows.collect()))
+}
