@@ -2,6 +2,7 @@
 
 use crate::Case;
 
+mod backend;
 mod capabilities;
 mod changes;
 mod consumer;
@@ -16,6 +17,7 @@ mod state;
 /// All cases there are. A subject's cases run only where the adapter has its roles.
 pub(crate) fn all() -> Vec<Case> {
     let mut all = capabilities::cases();
+    all.extend(backend::cases());
     all.extend(messages());
     all.extend(references());
     all.extend(states());

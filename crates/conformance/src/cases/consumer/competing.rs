@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::join_all;
 use statehouse_contracts::{Receive, SendOptions};
@@ -24,12 +25,17 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How often each text came.
 type Seen = Arc<Mutex<BTreeMap<String, usize>>>;
 
-/// A member that receives and acknowledges until `total` messages have come to its group.
+/// A member that receives and acknowledges until `total` messages have come to its group, or none
+/// comes any more.
 fn member(desk: Desk, seen: Seen, total: usize) -> JoinHandle<Outcome> {
     tokio::spawn(async move {
-        while seen.lock().await.values().sum::<usize>() < total {
+        let mut last = Instant::now();
+        while seen.lock().await.values().sum::<usize>() < total
+            && last.elapsed() < desk.timing.patience
+        {
             let receive = Receive::new(7, desk.timing.quiet);
             for delivery in desk.consumer.receive(&desk.group, receive).await? {
+                last = Instant::now();
                 *seen.lock().await.entry(said(&delivery)).or_default() += 1;
                 desk.ack(&delivery).await?;
             }
@@ -121,29 +127,33 @@ async fn racing_receives_share_what_is_there(cx: Context) -> Outcome {
     each_came_once(&seen, 20).await
 }
 
+/// Fails each message once, and then is done with it, until `total` are done or none comes.
+fn worker(desk: Desk, done: Seen, total: usize) -> JoinHandle<Outcome> {
+    tokio::spawn(async move {
+        let mut last = Instant::now();
+        while done.lock().await.len() < total && last.elapsed() < desk.timing.patience {
+            let receive = Receive::new(2, desk.timing.quiet);
+            for delivery in desk.consumer.receive(&desk.group, receive).await? {
+                last = Instant::now();
+                if delivery.attempt == 1 {
+                    desk.nack(&delivery, "once more").await?;
+                    continue;
+                }
+                ensure_eq(delivery.attempt, 2, "the attempt after one failure")?;
+                *done.lock().await.entry(said(&delivery)).or_default() += 1;
+                desk.ack(&delivery).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
 async fn a_message_that_fails_once_is_done_once(cx: Context) -> Outcome {
     let desk = Desk::new(&cx).await?;
     desk.send_all((0..20).map(|n| text(&n.to_string()))).await?;
     let done = Seen::default();
-    let workers: Vec<JoinHandle<Outcome>> = (0..3)
-        .map(|_| {
-            let (desk, done) = (desk.clone(), done.clone());
-            tokio::spawn(async move {
-                while done.lock().await.len() < 20 {
-                    let receive = Receive::new(2, desk.timing.quiet);
-                    for delivery in desk.consumer.receive(&desk.group, receive).await? {
-                        if delivery.attempt == 1 {
-                            desk.nack(&delivery, "once more").await?;
-                            continue;
-                        }
-                        ensure_eq(delivery.attempt, 2, "the attempt after one failure")?;
-                        *done.lock().await.entry(said(&delivery)).or_default() += 1;
-                        desk.ack(&delivery).await?;
-                    }
-                }
-                Ok(())
-            })
-        })
+    let workers: Vec<_> = (0..3)
+        .map(|_| worker(desk.clone(), done.clone(), 20))
         .collect();
     all_done(workers).await?;
     each_came_once(&done, 20).await

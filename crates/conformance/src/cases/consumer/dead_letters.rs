@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         shown(case!(a_consumer_may_make_a_dead_letter_at_once)),
         shown(case!(one_delivery_may_be_all)),
         shown(case!(the_last_ten_errors_are_kept)),
+        shown(case!(a_long_error_is_kept_up_to_4_kib)),
         shown(case!(dead_letters_are_paged_oldest_first)),
         shown(case!(a_dead_letter_of_one_group_is_none_of_another)),
         redriven(case!(one_dead_letter_is_put_back)).consumer(|c| c.admin.dead_letters),
@@ -141,6 +142,16 @@ async fn the_last_ten_errors_are_kept(cx: Context) -> Outcome {
         (4..=13).collect::<Vec<u32>>(),
         "the attempts whose errors are kept",
     )
+}
+
+async fn a_long_error_is_kept_up_to_4_kib(cx: Context) -> Outcome {
+    let desk = with_deliveries(&cx, 1).await?;
+    desk.send(text("a")).await?;
+    let delivery = desk.next().await?;
+    desk.nack(&delivery, &"ä".repeat(5_000)).await?;
+    let letters = desk.dead(1).await?;
+    let kept = &letters[0].errors[0].error;
+    ensure_eq(kept, &"ä".repeat(2_048), "what is kept of a long error")
 }
 
 async fn dead_letters_are_paged_oldest_first(cx: Context) -> Outcome {

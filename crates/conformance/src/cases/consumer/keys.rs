@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::join_all;
 use statehouse_contracts::{Consumer, ConsumerExt, ErrorKind, Message, Receive};
@@ -9,7 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::case::case;
 use crate::cases::desk::{Desk, group, keyed, priority, said, spec, text, urgent};
-use crate::{Case, Context, Failure, Outcome, ensure_eq, eventually, expect_kind};
+use crate::{Case, Context, Failure, Outcome, ensure_eq, eventually, expect_kind, fail};
 
 pub(crate) fn cases() -> Vec<Case> {
     let keys = |case: Case| case.consumer(|c| c.ordering_keys);
@@ -149,19 +150,16 @@ const OF_EACH: usize = 8;
 /// What came, by key, in the order of coming.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
-/// Receives until all have come; fails every fifth delivery once.
+/// Receives until all have come, or none comes any more; fails some deliveries once.
 async fn consume(desk: Desk, seen: Seen) -> Result<(), Failure> {
-    loop {
-        let done = seen.lock().await.values().map(Vec::len).sum::<usize>() == KEYS * OF_EACH;
-        if done {
+    let mut last = Instant::now();
+    while last.elapsed() < desk.timing.patience {
+        if seen.lock().await.values().map(Vec::len).sum::<usize>() == KEYS * OF_EACH {
             return Ok(());
         }
-        let wait = desk.timing.quiet;
-        for delivery in desk
-            .consumer
-            .receive(&desk.group, Receive::new(3, wait))
-            .await?
-        {
+        let receive = Receive::new(3, desk.timing.quiet);
+        for delivery in desk.consumer.receive(&desk.group, receive).await? {
+            last = Instant::now();
             let key = delivery.message().ordering_key.clone().unwrap_or_default();
             if delivery.attempt == 1 && said(&delivery).ends_with('5') {
                 desk.nack(&delivery, "once more").await?;
@@ -175,6 +173,7 @@ async fn consume(desk: Desk, seen: Seen) -> Result<(), Failure> {
             desk.ack(&delivery).await?;
         }
     }
+    fail("not all messages came")
 }
 
 async fn the_order_of_a_key_holds_under_many_consumers(cx: Context) -> Outcome {

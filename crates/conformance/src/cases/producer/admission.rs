@@ -13,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let drop = |case: Case| case.consumer(|c| c.overflow_drop_oldest);
     vec![
         reject(case!(a_full_group_makes_a_send_wait_then_refuses_it)),
+        reject(case!(a_send_may_refuse_to_wait_for_admission)),
         reject(case!(a_refused_message_reached_no_group_at_all)),
         reject(case!(a_refused_message_can_be_sent_again)),
         reject(case!(a_waiting_send_is_admitted_when_there_is_room)),
@@ -60,6 +61,19 @@ async fn a_full_group_makes_a_send_wait_then_refuses_it(cx: Context) -> Outcome 
     )?;
     desk.all_say(&["a", "b"]).await?;
     desk.stays_empty().await
+}
+
+async fn a_send_may_refuse_to_wait_for_admission(cx: Context) -> Outcome {
+    let desk = full(&cx, Overflow::Reject).await?;
+    let options = SendOptions {
+        admission: Duration::ZERO,
+        ..SendOptions::default()
+    };
+    let sent = desk.producer.send_with(text("c"), options).await;
+    expect_kind(sent, ErrorKind::Overloaded)?;
+    desk.all_say(&["a"]).await?;
+    desk.producer.send_with(text("d"), options).await?;
+    desk.all_say(&["b", "d"]).await
 }
 
 async fn a_refused_message_reached_no_group_at_all(cx: Context) -> Outcome {
