@@ -1,7 +1,7 @@
 //! What a job sees: the connection inside the group's transaction, the group's clock, counters,
 //! and the wake-ups to send after the commit.
 
-use std::{cell::RefCell, collections::HashMap, ops::Deref};
+use std::{cell::RefCell, collections::HashMap, fmt, ops::Deref};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -49,13 +49,27 @@ impl Counter {
     }
 }
 
+/// What is to be done once a group is durable.
+type AfterCommit = Box<dyn FnOnce() + Send>;
+
 /// What the jobs of a group leave for its end, with what is needed to forget one job's part.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct GroupState {
     deltas: HashMap<Counter, i64>,
     wakes: Wakes,
+    after_commit: Vec<AfterCommit>,
     job_deltas: Vec<(Counter, i64)>,
     job_wakes_from: (usize, usize),
+    job_after_commit_from: usize,
+}
+
+impl fmt::Debug for GroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupState")
+            .field("deltas", &self.deltas)
+            .field("wakes", &self.wakes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who is to be woken after the commit.
@@ -89,6 +103,7 @@ impl GroupState {
     pub(super) fn reset(&mut self) {
         self.deltas.clear();
         self.wakes.truncate((0, 0));
+        self.after_commit.clear();
         self.begin_job();
     }
 
@@ -96,6 +111,7 @@ impl GroupState {
     pub(super) fn begin_job(&mut self) {
         self.job_deltas.clear();
         self.job_wakes_from = self.wakes.len();
+        self.job_after_commit_from = self.after_commit.len();
     }
 
     /// Forgets what the running job left.
@@ -104,6 +120,7 @@ impl GroupState {
             *self.deltas.entry(counter).or_insert(0) -= delta;
         }
         self.wakes.truncate(self.job_wakes_from);
+        self.after_commit.truncate(self.job_after_commit_from);
     }
 
     /// Writes the pending deltas, one row per counter.
@@ -116,6 +133,11 @@ impl GroupState {
             ))?;
         }
         Ok(())
+    }
+
+    /// Takes what is to be done now that the group is durable.
+    pub(super) fn take_after_commit(&mut self) -> Vec<AfterCommit> {
+        std::mem::take(&mut self.after_commit)
     }
 
     /// Who is to be woken, each channel once.
@@ -168,6 +190,12 @@ impl<'c> Tx<'c> {
     /// one listener takes, so that a thousand idle ones do not all come for it.
     pub fn notify_one(&self, channel: Channel) {
         self.state.borrow_mut().wakes.one.push(channel);
+    }
+
+    /// Does something short once the group is durable, on the writer thread: handing over what
+    /// the job made for somebody else. It is dropped undone when the job or the group fails.
+    pub fn after_commit(&self, run: impl FnOnce() + Send + 'static) {
+        self.state.borrow_mut().after_commit.push(Box::new(run));
     }
 
     /// Adds to a counter. The sum of a group's additions is written as one row at its end, and

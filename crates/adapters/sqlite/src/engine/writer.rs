@@ -267,9 +267,14 @@ impl Writer {
             commit.map_err(|error| Spoiled::Broken(EngineError::from(error).at_commit()))?;
             Ok(done)
         });
-        if result.is_err() {
-            self.group.borrow_mut().reset();
-            self.roll_back();
+        let committed = self.group.borrow_mut().take_after_commit();
+        match result {
+            Ok(_) => committed.into_iter().for_each(|run| run()),
+            Err(_) => {
+                drop(committed);
+                self.group.borrow_mut().reset();
+                self.roll_back();
+            }
         }
         result
     }

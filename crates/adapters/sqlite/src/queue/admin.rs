@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension;
 use statehouse_contracts::{Counts, GroupName};
 
 use super::{
-    Count, groups,
+    Count, groups, handover,
     place::{Held, Mover},
     receive::{self, Stored},
     registry::{self, Group},
@@ -36,10 +36,12 @@ pub(super) fn on_group<T>(
         registry,
         group: &group,
     };
-    match tidy::tidy(&mut mover)? {
-        Tidied::Wholly => work(&mut mover).map(Some),
-        Tidied::Partly => Ok(None),
-    }
+    let done = match tidy::tidy(&mut mover)? {
+        Tidied::Wholly => Some(work(&mut mover)?),
+        Tidied::Partly => None,
+    };
+    handover::wrap_up(tx, registry)?;
+    Ok(done)
 }
 
 /// What the group holds.

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use statehouse_contracts::{
 
 use super::{
     MAX_RECEIVE, admin, dead, groups,
+    handover::{Slot, Waiting},
     place::Mover,
     ready_channel,
     receive::{self, Batch, Look, Returned, Stored},
@@ -24,7 +26,7 @@ use super::{
     token::Token,
 };
 use crate::{
-    engine::{Receipt, Tx},
+    engine::{Receipt, Tx, Woken},
     error::Failure,
     housekeeping::Progress,
     session::Session,
@@ -49,26 +51,37 @@ pub(crate) async fn receive(
     name: &GroupName,
     receive: Receive,
 ) -> Result<Vec<Delivery>> {
-    let until = time::deadline(receive.wait);
-    let mut listener = None;
+    let wanted = Receive {
+        max: receive.max.min(MAX_RECEIVE),
+        ..receive
+    };
+    let until = time::deadline(wanted.wait);
+    let group = match look(session, name, wanted, None).await? {
+        (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
+        (Look::Nothing { group, .. }, _) => group,
+    };
+    if tokio::time::Instant::now() >= until {
+        return Ok(Vec::new());
+    }
+    let mut listener = session.listen(&[ready_channel(group)]);
+    let waiting = Waiting::new(&session.store.engine, wanted.max, wanted.lease);
     loop {
-        let (look, asked) = look(session, name, receive).await?;
-        let next = match look {
-            Look::Leased(batch) => return deliveries(batch, name, asked),
-            Look::Again => continue,
-            Look::Nothing(next) => next,
+        let next = match look(session, name, wanted, Some(waiting.slot())).await? {
+            (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
+            (Look::Nothing { next, .. }, _) => next,
         };
+        let wake = next.map_or(until, |next| instant(next).min(until));
+        let woken = tokio::select! {
+            () = waiting.filled() => Ok(Woken::Notified),
+            woken = session.wait(&mut listener, wake) => woken,
+        };
+        if let Some((batch, asked)) = waiting.take() {
+            return deliveries(batch, name, asked);
+        }
+        woken?;
         if tokio::time::Instant::now() >= until {
             return Ok(Vec::new());
         }
-        let Some(listener) = &mut listener else {
-            // Look again, now that nothing is missed.
-            let group = number(session, name).await?;
-            listener = Some(session.listen(&[ready_channel(group)]));
-            continue;
-        };
-        let wake = next.map_or(until, |next| instant(next).min(until));
-        session.wait(listener, wake).await?;
     }
 }
 
@@ -79,42 +92,38 @@ fn instant(at: i64) -> tokio::time::Instant {
     time::deadline(Duration::from_micros(wait))
 }
 
-async fn number(session: &Session, name: &GroupName) -> Result<i64> {
-    let (ns, name) = (session.ns, name.clone());
-    let find = move |connection: &rusqlite::Connection| {
-        let group = registry::find(connection, ns, &name)?;
-        Ok(group.ok_or_else(|| groups::unknown(&name))?.id)
-    };
-    session.read("receive", find).await
-}
-
-/// Looks once, and says when that was asked for.
-async fn look(session: &Session, name: &GroupName, receive: Receive) -> Result<(Look, Instant)> {
-    session.check_open()?;
-    let (ns, name) = (session.ns, name.clone());
-    let max = receive.max.min(MAX_RECEIVE);
-    let asked = Instant::now();
-    let job = move |tx: &Tx<'_>| receive::look(tx, ns, &name, max, receive.lease);
-    let receipt = session.store.engine.submit(job);
-    let look = Handover {
-        receipt: Some(receipt.map_err(|failure: Failure| failure.of("receive"))?),
-        session,
-    };
-    match look.await {
-        Ok(look) => Ok((look, asked)),
-        Err(failure) => Err(failure.of("receive")),
+/// Looks until the group is tidy, and says when that was asked for.
+async fn look(
+    session: &Session,
+    name: &GroupName,
+    wanted: Receive,
+    slot: Option<&Arc<Slot>>,
+) -> Result<(Look, Instant)> {
+    loop {
+        session.check_open()?;
+        let (ns, name, slot) = (session.ns, name.clone(), slot.cloned());
+        let asked = Instant::now();
+        let job = move |tx: &Tx<'_>| receive::look(tx, ns, &name, wanted, slot.as_ref());
+        let receipt = session.store.engine.submit(job);
+        let look = Handover {
+            receipt: Some(receipt.map_err(|failure: Failure| failure.of("receive"))?),
+            session,
+        };
+        if let Some(look) = look.await.map_err(|failure| failure.of("receive"))? {
+            return Ok((look, asked));
+        }
     }
 }
 
 /// Waits for what was leased. When it is dropped before that, the messages go back, and the
 /// attempt does not count.
 struct Handover<'s> {
-    receipt: Option<Receipt<Look, Failure>>,
+    receipt: Option<Receipt<Option<Look>, Failure>>,
     session: &'s Session,
 }
 
 impl Future for Handover<'_> {
-    type Output = Result<Look, Failure>;
+    type Output = Result<Option<Look>, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(receipt) = &mut self.receipt else {
@@ -138,7 +147,7 @@ impl Drop for Handover<'_> {
             return;
         };
         runtime.spawn(async move {
-            if let Ok(Look::Leased(batch)) = receipt.await {
+            if let Ok(Some(Look::Leased(batch))) = receipt.await {
                 let returned = Returned::from(&batch);
                 let back = engine.write(move |tx| receive::unlease(tx, &returned));
                 // If it fails the leases run out.

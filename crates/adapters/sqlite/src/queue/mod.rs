@@ -16,6 +16,7 @@ mod broadcast;
 mod chores;
 mod dead;
 mod groups;
+mod handover;
 mod meta;
 mod overflow;
 mod place;

@@ -142,13 +142,13 @@ impl Mover<'_> {
         Ok(())
     }
 
-    fn put_ready(&self, held: Held) -> rusqlite::Result<()> {
+    fn put_ready(&mut self, held: Held) -> rusqlite::Result<()> {
         self.write_ready(held)?;
         self.count(Count::Ready, 1);
         Ok(())
     }
 
-    fn write_ready(&self, held: Held) -> rusqlite::Result<()> {
+    fn write_ready(&mut self, held: Held) -> rusqlite::Result<()> {
         self.tx.prepare_cached(PUT_READY)?.execute((
             self.group.id,
             held.seq,
@@ -159,7 +159,7 @@ impl Mover<'_> {
             held.expires,
             held.shared,
         ))?;
-        self.tx.notify(ready_channel(self.group.id));
+        self.registry.touched.push(self.group.id);
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Mover<'_> {
     }
 
     /// The next message of the key becomes its head.
-    fn free_key(&self, key: i64) -> rusqlite::Result<()> {
+    fn free_key(&mut self, key: i64) -> rusqlite::Result<()> {
         let next = self
             .tx
             .prepare_cached(NEXT_OF_KEY)?

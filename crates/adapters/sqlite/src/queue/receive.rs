@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rusqlite::Row;
-use statehouse_contracts::{GroupName, Received, Result, Topic};
+use statehouse_contracts::{GroupName, Receive, Received, Result, Topic};
 
 use super::{
-    Count, groups, meta, next_batch,
+    Count, groups,
+    handover::{self, Slot},
+    meta, next_batch,
     place::{Held, Mover},
     registry::{self, Group, Registry},
     rows, send,
@@ -37,10 +39,11 @@ const REMOVE: &str = "DELETE FROM queue_ready
 #[derive(Debug)]
 pub(super) enum Look {
     Leased(Batch),
-    /// Nothing until this time, unless something happens before.
-    Nothing(Option<i64>),
-    /// There is more to tidy first: look again.
-    Again,
+    /// Nothing in this group until a time, unless something happens before.
+    Nothing {
+        group: i64,
+        next: Option<i64>,
+    },
 }
 
 /// Messages that were handed out together.
@@ -92,33 +95,59 @@ impl Stored {
     }
 }
 
-/// Leases what is ready, at most `max`.
+/// Leases what is ready; `None` when the group must be tidied by another job first. Where nothing
+/// is ready, the slot is parked.
 pub(super) fn look(
     tx: &Tx<'_>,
     ns: i64,
     name: &GroupName,
-    max: usize,
-    lease: Option<Duration>,
-) -> Result<Look, Failure> {
+    wanted: Receive,
+    slot: Option<&Arc<Slot>>,
+) -> Result<Option<Look>, Failure> {
     let registry = registry::fresh(tx)?;
     let registry = &mut *registry.borrow_mut();
     let group = group(tx, registry, ns, name)?;
+    if let Some(slot) = slot {
+        registry.parking.leave(group.id, slot);
+    }
+    let look = lease(tx, registry, &group, wanted.max, wanted.lease)?;
+    if let (Some(Look::Nothing { .. }), Some(slot)) = (&look, slot) {
+        registry.parking.park(group.id, slot);
+    }
+    handover::wrap_up(tx, registry)?;
+    Ok(look)
+}
+
+/// Leases what is ready of a group, at most `max`; `None` when it must be tidied first.
+pub(super) fn lease(
+    tx: &Tx<'_>,
+    registry: &mut Registry,
+    group: &Group,
+    max: usize,
+    lease: Option<Duration>,
+) -> Result<Option<Look>, Failure> {
+    let nothing = |next| {
+        Some(Look::Nothing {
+            group: group.id,
+            next,
+        })
+    };
     if group.paused {
-        return Ok(Look::Nothing(None));
+        return Ok(nothing(None));
     }
     let mut mover = Mover {
         tx,
         registry,
-        group: &group,
+        group,
     };
     if tidy::tidy(&mut mover)? == Tidied::Partly {
-        return Ok(Look::Again);
+        return Ok(None);
     }
     let messages = ready(tx, group.id, max)?;
     let Some(last) = messages.last() else {
         let next = tidy::next_event(tx, group.id)?;
         registry.alarms.insert(group.id, next.unwrap_or(i64::MAX));
-        return Ok(Look::Nothing(next));
+        return Ok(nothing(next));
     };
     let lease = lease.unwrap_or(group.spec.lease);
     let deadline = after(tx.now(), lease);
@@ -128,17 +157,17 @@ pub(super) fn look(
         .execute((grp, rows(messages.len()), deadline, number))?;
     tx.prepare_cached(REMOVE)?
         .execute((grp, last.rank, last.due, last.seq))?;
-    let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
+    let count = rows(messages.len());
     tx.add(Count::Ready.of(grp), -count);
     tx.add(Count::Leased.of(grp), count);
     mover.set_alarm(deadline);
-    Ok(Look::Leased(Batch {
+    Ok(Some(Look::Leased(Batch {
         group: grp,
         number,
         deadline,
         lease,
         messages,
-    }))
+    })))
 }
 
 /// The group; a mailbox that is not there is declared.
@@ -196,6 +225,7 @@ pub(super) fn unlease(tx: &Tx<'_>, batch: &Returned) -> Result<(), Failure> {
         };
         mover.put_back(untouched, 0)?;
     }
+    handover::wrap_up(tx, registry)?;
     Ok(())
 }
 

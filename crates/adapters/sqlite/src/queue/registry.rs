@@ -16,6 +16,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row};
 use statehouse_contracts::{Error, ErrorKind, GroupName, GroupSpec, Pattern, Topic};
 
+use super::handover::Parking;
 use crate::{engine::Tx, error::Failure};
 
 /// One group.
@@ -158,6 +159,10 @@ pub(super) struct Registry {
     listeners: HashMap<i64, i64>,
     /// Until when those who wait for a group will sleep.
     pub(super) alarms: HashMap<i64, i64>,
+    /// Those who wait for messages.
+    pub(super) parking: Parking,
+    /// The group of each message that the running job has made ready.
+    pub(super) touched: Vec<i64>,
 }
 
 thread_local! {
@@ -167,7 +172,12 @@ thread_local! {
 /// The memory of this writer thread, in agreement with the transaction.
 pub(super) fn fresh(tx: &Tx<'_>) -> Result<Rc<RefCell<Registry>>, Failure> {
     let registry = REGISTRY.with(Rc::clone);
-    registry.borrow_mut().catch_up(tx)?;
+    {
+        let mut registry = registry.borrow_mut();
+        // A job that failed may have left some.
+        registry.touched.clear();
+        registry.catch_up(tx)?;
+    }
     Ok(registry)
 }
 
@@ -223,31 +233,33 @@ impl Registry {
                 self.read_listeners(tx, "id = ?1", -subject)?;
             } else {
                 self.read_groups(tx, "id = ?1", subject)?;
+                if !self.groups.contains_key(&subject) {
+                    self.alarms.remove(&subject);
+                    self.parking.close(subject);
+                }
             }
         }
         Ok(())
     }
 
     fn load(&mut self, tx: &Tx<'_>) -> Result<(), Failure> {
-        let alarms = std::mem::take(&mut self.alarms);
-        *self = Self {
-            alarms,
-            ..Self::default()
-        };
+        self.groups.clear();
+        self.spaces.clear();
+        self.listeners.clear();
         self.read_groups(tx, "id >= ?1", 0)?;
         self.read_listeners(tx, "id >= ?1", 0)
     }
 
     fn forget(&mut self, subject: i64) {
-        if let Some(ns) = self.listeners.remove(&-subject) {
-            if let Some(space) = self.spaces.get_mut(&ns) {
-                space.listeners.remove(&-subject);
-            }
+        if let Some(ns) = self.listeners.remove(&-subject)
+            && let Some(space) = self.spaces.get_mut(&ns)
+        {
+            space.listeners.remove(&-subject);
         }
-        if let Some(group) = self.groups.remove(&subject) {
-            if let Some(space) = self.spaces.get_mut(&group.ns) {
-                space.remove(&group);
-            }
+        if let Some(group) = self.groups.remove(&subject)
+            && let Some(space) = self.spaces.get_mut(&group.ns)
+        {
+            space.remove(&group);
         }
     }
 

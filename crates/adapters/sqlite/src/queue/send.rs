@@ -8,7 +8,7 @@ use statehouse_contracts::{
 };
 
 use super::{
-    Count, accepted, broadcast, groups, overflow,
+    Count, accepted, broadcast, groups, handover, overflow,
     place::{Held, Mover},
     prepare::Prepared,
     registry::{self, Group, Registry, Route},
@@ -58,6 +58,7 @@ pub(super) fn take_in<'p>(
         }
         answers.push(Some(admission));
     }
+    handover::wrap_up(tx, registry)?;
     Ok(answers)
 }
 
@@ -223,6 +224,7 @@ pub(super) fn cancel(tx: &Tx<'_>, ns: i64, id: MessageId) -> Result<bool, Failur
             .finish(held)?;
         }
     }
+    handover::wrap_up(tx, registry)?;
     Ok(taken)
 }
 

@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension;
 use statehouse_contracts::SettleAction;
 
 use super::{
-    Count, next_batch,
+    Count, handover, next_batch,
     place::{Held, Mover},
     registry::{self, Group, Registry},
     tidy,
@@ -66,6 +66,7 @@ pub(super) fn settle(
         });
     }
     settled.write(tx)?;
+    handover::wrap_up(tx, registry)?;
     Ok(outcomes)
 }
 
