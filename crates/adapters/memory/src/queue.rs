@@ -5,16 +5,22 @@ mod admin;
 mod broadcast;
 mod consumer;
 mod group;
+mod inspect;
 mod leases;
+mod leasing;
 mod memory;
 mod messages;
+#[cfg(test)]
+mod model;
 mod producer;
 mod routes;
+mod sending;
 
 use std::time::Duration;
 
 pub(crate) use consumer::consumer;
-pub(crate) use messages::{Queue, shorten};
+pub(crate) use leasing::shorten;
+pub(crate) use messages::Queue;
 pub(crate) use producer::producer;
 
 /// The largest inline payload in bytes.

@@ -6,6 +6,7 @@ mod list;
 mod log;
 mod outbox;
 mod records;
+mod stage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

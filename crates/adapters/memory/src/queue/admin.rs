@@ -22,7 +22,12 @@ impl Queue {
         self.groups.get_mut(*number).ok_or_else(|| unknown(name))
     }
 
-    fn redrive(&mut self, name: &GroupName, id: Option<MessageId>, now: Time) -> Result<u64> {
+    pub(super) fn redrive(
+        &mut self,
+        name: &GroupName,
+        id: Option<MessageId>,
+        now: Time,
+    ) -> Result<u64> {
         let number = *self.names.get(name).ok_or_else(|| unknown(name))?;
         let group = self.groups.get_mut(number).ok_or_else(|| unknown(name))?;
         let letters: Vec<DeadLetter> = match id {
@@ -48,7 +53,7 @@ impl Queue {
         Ok(count)
     }
 
-    fn purge(&mut self, name: &GroupName, dead: bool, now: Time) -> Result<u64> {
+    pub(super) fn purge(&mut self, name: &GroupName, dead: bool, now: Time) -> Result<u64> {
         let number = *self.names.get(name).ok_or_else(|| unknown(name))?;
         let group = self.groups.get_mut(number).ok_or_else(|| unknown(name))?;
         if dead {

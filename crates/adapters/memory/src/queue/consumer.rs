@@ -12,6 +12,7 @@ use statehouse_contracts::{
 
 use crate::gate::{Gate, Look, look};
 use crate::queue::broadcast::{Listener, Subscription};
+use crate::queue::leasing::HandedOut;
 use crate::queue::{MAX_BATCH, MAX_LEASE, MIN_LEASE};
 use crate::store::Handle;
 use crate::time::deadline;
@@ -82,7 +83,7 @@ impl Consumer for MemoryConsumer {
                 };
                 let lease = receive.lease.or_else(|| queue.lease_of(group));
                 let deadline = deadline(start, lease.unwrap_or_default());
-                let delivery = |one: crate::queue::messages::HandedOut| Delivery {
+                let delivery = |one: HandedOut| Delivery {
                     received: one.received,
                     group: group.clone(),
                     attempt: one.attempt,

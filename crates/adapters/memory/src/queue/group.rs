@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
-use statehouse_contracts::{
-    AttemptError, Counts, DeadLetter, Expired, GroupName, GroupSpec, Overflow,
-};
+use statehouse_contracts::{AttemptError, DeadLetter, Expired, GroupName, GroupSpec, Overflow};
 use tokio::sync::Notify;
 
 use crate::queue::accepted::Accepted;
@@ -24,14 +22,14 @@ pub(crate) type Timers = BTreeSet<(Time, usize, usize)>;
 pub(crate) struct Item {
     pub(crate) accepted: Arc<Accepted>,
     pub(crate) attempts: u32,
-    place: Place,
+    pub(super) place: Place,
     timer: Option<Time>,
     errors: Vec<AttemptError>,
 }
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(super) enum Place {
     Ready,
     /// Behind others of its ordering key.
     Behind,
@@ -44,11 +42,11 @@ enum Place {
 
 /// The order of ready messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+pub(super) struct Rank {
     /// 0 for the highest priority.
-    urgency: u8,
-    due: Time,
-    seq: u64,
+    pub(super) urgency: u8,
+    pub(super) due: Time,
+    pub(super) seq: u64,
 }
 
 /// A group. Only the first message of an ordering key is ready, delayed or leased; the others are
@@ -63,16 +61,16 @@ pub(crate) struct Group {
     /// Rings when a bounded group has room.
     room: Arc<Notify>,
     number: usize,
-    items: Slab<Item>,
-    ready: BTreeMap<Rank, usize>,
-    behind: BTreeMap<(Time, u64), usize>,
-    keys: HashMap<String, VecDeque<usize>>,
-    delayed: u64,
-    leased: u64,
+    pub(super) items: Slab<Item>,
+    pub(super) ready: BTreeMap<Rank, usize>,
+    pub(super) behind: BTreeMap<(Time, u64), usize>,
+    pub(super) keys: HashMap<String, VecDeque<usize>>,
+    pub(super) delayed: u64,
+    pub(super) leased: u64,
     pub(crate) dead: BTreeMap<u64, DeadLetter>,
     deaths: u64,
-    expired: u64,
-    dropped: u64,
+    pub(super) expired: u64,
+    pub(super) dropped: u64,
 }
 
 impl Group {
@@ -97,18 +95,6 @@ impl Group {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            ready: (self.ready.len() + self.behind.len()) as u64,
-            delayed: self.delayed,
-            in_flight: self.leased,
-            dead: self.dead.len() as u64,
-            expired: self.expired,
-            dropped: self.dropped,
-            exact: true,
-        }
-    }
-
     pub(crate) fn is_full_for(&self, more: u64) -> bool {
         let full = |max| self.items.len() as u64 + more >= max;
         self.spec.max_length.is_some_and(full)
@@ -123,7 +109,7 @@ impl Group {
         self.items.get(item)
     }
 
-    fn rank(&self, accepted: &Accepted) -> Rank {
+    pub(super) fn rank(&self, accepted: &Accepted) -> Rank {
         let level = accepted.message().priority.level();
         Rank {
             urgency: if self.spec.priorities {
@@ -136,7 +122,7 @@ impl Group {
         }
     }
 
-    fn key<'a>(&self, accepted: &'a Accepted) -> Option<&'a str> {
+    pub(super) fn key<'a>(&self, accepted: &'a Accepted) -> Option<&'a str> {
         let key = accepted.message().ordering_key.as_deref();
         key.filter(|_| self.spec.ordering)
     }
@@ -394,71 +380,6 @@ impl Group {
             self.keys.remove(key);
         }
         next
-    }
-
-    /// The ready message that became due first.
-    fn oldest_ready(&self) -> Option<usize> {
-        let behind = self
-            .behind
-            .first_key_value()
-            .map(|(age, item)| (*age, *item));
-        let firsts = (0..=9).filter_map(|urgency| self.first_of(urgency));
-        firsts.chain(behind).min().map(|(_, item)| item)
-    }
-
-    fn first_of(&self, urgency: u8) -> Option<((Time, u64), usize)> {
-        let start = Rank {
-            urgency,
-            due: Time::from_nanos(i64::MIN),
-            seq: 0,
-        };
-        let (rank, item) = self.ready.range(start..).next()?;
-        (rank.urgency == urgency).then_some(((rank.due, rank.seq), *item))
-    }
-
-    pub(crate) fn oldest_ready_age(&self, now: Time) -> Option<Duration> {
-        let oldest = self.oldest_ready()?;
-        Some(now.since(self.items[oldest].accepted.due))
-    }
-
-    /// What would come next if each were settled before the next is taken.
-    pub(crate) fn peek(&self, max: usize) -> Vec<&Item> {
-        let mut heads = self.ready.iter().peekable();
-        let mut freed: BTreeMap<Rank, (usize, usize)> = BTreeMap::new();
-        let mut shown = Vec::new();
-        while shown.len() < max {
-            let by_freed = match (heads.peek(), freed.first_key_value()) {
-                (Some((head, _)), Some((next, _))) => next < *head,
-                (None, Some(_)) => true,
-                (Some(_), None) => false,
-                (None, None) => break,
-            };
-            let next = if by_freed {
-                freed.pop_first().map(|(_, next)| next)
-            } else {
-                heads.next().map(|(_, item)| (*item, 0))
-            };
-            let Some((item, depth)) = next else { break };
-            let known = &self.items[item];
-            shown.push(known);
-            let queue = self.key(&known.accepted).and_then(|key| self.keys.get(key));
-            if let Some(behind) = queue.and_then(|queue| queue.get(depth + 1)) {
-                let rank = self.rank(&self.items[*behind].accepted);
-                freed.insert(rank, (*behind, depth + 1));
-            }
-        }
-        shown
-    }
-
-    /// Removes what is neither leased nor dead; answers how many that were.
-    pub(crate) fn purge(&mut self, timers: &mut Timers, now: Time) -> u64 {
-        let leased = |item: &Item| matches!(item.place, Place::Leased { .. });
-        let waiting = self.items.iter().filter(|(_, item)| !leased(item));
-        let going: Vec<usize> = waiting.map(|(number, _)| number).collect();
-        for item in &going {
-            self.take_out(*item, timers, now);
-        }
-        going.len() as u64
     }
 
     /// Takes all its timers off, before it is deleted. Whoever waits for it looks again.

@@ -11,7 +11,8 @@ use statehouse_contracts::{
 };
 
 use crate::gate::{Look, look};
-use crate::queue::messages::{Offer, Queue};
+use crate::queue::messages::Queue;
+use crate::queue::sending::Offer;
 use crate::queue::{MAX_BATCH, MAX_DELAY, MAX_PAYLOAD};
 use crate::store::Handle;
 use crate::time::{Time, deadline};
