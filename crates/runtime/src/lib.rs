@@ -2,6 +2,9 @@
 //!
 //! [`config`] reads the configuration, [`replay`] reads recorded agent runs.
 
+pub mod adapters;
+pub mod app;
+pub mod backends;
 pub mod cli;
 pub mod config;
 pub mod replay;

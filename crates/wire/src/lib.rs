@@ -61,7 +61,7 @@ pub use page::{CountDoc, ItemsDoc, OutcomeDoc, PageDoc, RemovedDoc};
 pub use reference::{
     CollectedDoc, HoldDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc, TouchDoc,
 };
-pub use span::{Span, duration_text, parse_duration};
+pub use span::{Span, duration_text, number_and_unit, parse_duration};
 pub use state::{ImportDoc, KeyDoc, KeysDoc, PruneDoc, PrunedDoc, RecordDoc};
 pub use tasks::{
     ChildOutcomeDoc, ClaimDoc, ClaimRequestDoc, NewTaskDoc, PushDoc, PushedDoc, RetryDoc,

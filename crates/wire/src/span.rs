@@ -50,8 +50,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::new(seconds, nanos))
 }
 
-/// The leading digits, the letters after them, and the rest.
-pub(crate) fn number_and_unit(text: &str) -> Result<(u64, &str, &str), String> {
+/// The leading digits, the letters after them, and the rest, of a number with a unit.
+///
+/// # Errors
+/// The reason in words.
+pub fn number_and_unit(text: &str) -> Result<(u64, &str, &str), String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

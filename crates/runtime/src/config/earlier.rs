@@ -6,13 +6,7 @@
 //! | variable | key |
 //! |---|---|
 //! | `ROCKETMQ_NAMESERVER_ADDRS` (comma list) | `backends.messages = "rocketmq://a:9876?nameserver=b:9876"` |
-//! | `ROCKETMQ_STATE_TOPIC` | `messages.state_topic` |
-//! | `ROCKETMQ_PRODUCER_GROUP` | `messages.producer_group` |
-//! | `ROCKETMQ_CONSUMER_GROUP` | `messages.consumer_group` |
 //! | `RABBITMQ_HOST`, `RABBITMQ_PORT` (5672), `RABBITMQ_USER` (guest), `RABBITMQ_PASS` (guest), `RABBITMQ_VHOST` (`/`) | `backends.messages = "amqp://user:***@host:port/vhost"` |
-//! | `MAX_CONCURRENT_WORKFLOWS` | `orchestration.max_concurrent_workflows` |
-//! | `WORKFLOW_TIMEOUT` (seconds, or with a unit) | `orchestration.workflow_timeout` |
-//! | `HEARTBEAT_INTERVAL` (seconds, or with a unit) | `orchestration.heartbeat_interval` |
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -23,41 +17,12 @@ use super::value::Raw;
 
 const MESSAGES: &str = "backends.messages";
 
-/// Variables whose text is the value of a key.
-const TEXTS: [(&str, &str); 4] = [
-    ("ROCKETMQ_STATE_TOPIC", "messages.state_topic"),
-    ("ROCKETMQ_PRODUCER_GROUP", "messages.producer_group"),
-    ("ROCKETMQ_CONSUMER_GROUP", "messages.consumer_group"),
-    (
-        "MAX_CONCURRENT_WORKFLOWS",
-        "orchestration.max_concurrent_workflows",
-    ),
-];
-
-/// Variables that hold a duration, in seconds unless they have a unit.
-const SECONDS: [(&str, &str); 2] = [
-    ("WORKFLOW_TIMEOUT", "orchestration.workflow_timeout"),
-    ("HEARTBEAT_INTERVAL", "orchestration.heartbeat_interval"),
-];
-
 /// Fills keys that nothing else set.
 pub(super) fn take(environment: &Environment, values: &mut Values, problems: &mut Vec<Problem>) {
     let mut names = Names {
         environment,
         problems,
     };
-    for (name, path) in TEXTS {
-        if let Some(text) = names.get(name) {
-            fill(values, path, text, name);
-        }
-    }
-    for (name, path) in SECONDS {
-        if let Some(text) = names.get(name) {
-            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-            let text = if is_number { format!("{text}s") } else { text };
-            fill(values, path, text, name);
-        }
-    }
     names.messages(values);
 }
 

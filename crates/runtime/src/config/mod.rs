@@ -34,8 +34,8 @@ pub use problem::{Origin, Problem, Problems};
 pub use reference::reference;
 pub use schema::{Key, Shown};
 pub use sections::{
-    Backends, CompressionChoice, Layers, Log, LogFormat, Messages, Namespaces, Orchestration,
-    References, Relay, ReplicaMode, Server, State, Tasks, Telemetry, TokenConfig, Trio,
+    Backends, CompressionChoice, Layers, Log, LogFormat, Namespaces, References, Relay,
+    ReplicaMode, Server, State, Tasks, Telemetry, TokenConfig, Trio,
 };
 pub use tokens::{Token, read_tokens};
 pub use units::{ByteSize, duration_text, parse_duration};
@@ -64,16 +64,12 @@ pub struct Config {
     pub state: State,
     /// `[relay]`
     pub relay: Relay,
-    /// `[messages]`
-    pub messages: Messages,
     /// `[layers]`
     pub layers: Layers,
     /// `[references]`
     pub references: References,
     /// `[tasks]`
     pub tasks: Tasks,
-    /// `[orchestration]`
-    pub orchestration: Orchestration,
     /// `[log]`
     pub log: Log,
     /// `[telemetry]`
@@ -121,11 +117,9 @@ impl Config {
         let namespaces = Namespaces::read(reader, "namespaces");
         let state = State::read(reader, "state");
         let relay = Relay::read(reader, "relay");
-        let messages = Messages::read(reader, "messages");
         let layers = Layers::read(reader, "layers");
         let references = References::read(reader, "references");
         let tasks = Tasks::read(reader, "tasks");
-        let orchestration = Orchestration::read(reader, "orchestration");
         let log = Log::read(reader, "log");
         let telemetry = Telemetry::read(reader, "telemetry");
         Some(Self {
@@ -136,11 +130,9 @@ impl Config {
             namespaces: namespaces?,
             state: state?,
             relay: relay?,
-            messages: messages?,
             layers: layers?,
             references: references?,
             tasks: tasks?,
-            orchestration: orchestration?,
             log: log?,
             telemetry: telemetry?,
         })
@@ -157,11 +149,9 @@ pub fn keys() -> Vec<&'static Key> {
         Namespaces::KEYS,
         State::KEYS,
         Relay::KEYS,
-        Messages::KEYS,
         Layers::KEYS,
         References::KEYS,
         Tasks::KEYS,
-        Orchestration::KEYS,
         Log::KEYS,
         Telemetry::KEYS,
     ]

@@ -1,7 +1,7 @@
 //! Every section and key, with its default, unit and meaning.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ section! {
         listen: SocketAddr = "127.0.0.1:7717",
         /// The largest request body: 16 MiB of data and 1 MiB for what surrounds it.
         body_limit: ByteSize = "17MiB",
-        /// The longest time that a long poll or a stream without events is held open.
+        /// The longest time that a request waits for something to come.
         max_wait: Duration = "60s",
         /// How long a shutdown waits for accepted requests to finish.
         shutdown_grace: Duration = "30s",
@@ -97,12 +97,16 @@ section! {
         cache_size: ByteSize = "64MiB",
         /// How long a cached state is served before it is read again.
         cache_ttl: Duration = "5m",
-        /// How many versions of a state are kept at least; none keeps all.
+        /// How many versions of a state are kept; none keeps all.
         keep_last: Option<NonZeroU32> = "",
-        /// How old a version beyond `keep_last` may become; none keeps all.
+        /// How long a version is kept after a newer one was written; none keeps all.
         max_age: Option<Duration> = "",
-        /// How often expired states are swept and old versions pruned.
-        sweep_interval: Duration = "30s",
+        /// How long the tombstone of a deleted or expired state is kept; none keeps it for ever.
+        keep_tombstones: Option<Duration> = "",
+        /// How long the change log keeps a change; none keeps it for ever.
+        keep_changes: Option<Duration> = "",
+        /// How often old versions, tombstones and changes are looked for.
+        prune_interval: Duration = "30s",
     }
 }
 
@@ -113,23 +117,10 @@ section! {
         batch: NonZeroUsize = "256",
         /// How long one relay holds the outbox before another may take over.
         lease: Duration = "30s",
-        /// The first wait after a failed publish; it doubles up to `retry_cap`.
-        retry_base: Duration = "100ms",
-        /// The longest wait after failed publishes.
+        /// The most bytes of a state that its event carries; a larger one is to be read.
+        inline: ByteSize = "10240",
+        /// The longest wait after failed publishes, which begins at 100 ms and doubles.
         retry_cap: Duration = "30s",
-    }
-}
-
-section! {
-    /// Names on the message broker.
-    Messages at "messages" {
-        /// The broker topic that carries state events, where a backend needs one; none lets the
-        /// adapter choose.
-        state_topic: Option<String> = "",
-        /// The producer group, where a backend has one.
-        producer_group: Option<String> = "",
-        /// The consumer group, where a backend has one.
-        consumer_group: Option<String> = "",
     }
 }
 
@@ -142,10 +133,8 @@ section! {
         retry_attempts: NonZeroU32 = "4",
         /// The first wait between tries; it doubles up to `retry_cap`.
         retry_base: Duration = "50ms",
-        /// The longest wait between tries.
+        /// The longest wait between tries. Each wait is spread at random over its whole length.
         retry_cap: Duration = "5s",
-        /// Whether waits are spread at random, so that callers do not retry together.
-        retry_jitter: bool = "true",
     }
 }
 
@@ -174,30 +163,14 @@ section! {
         quota: Option<ByteSize> = "",
         /// The compression of content whose writer asks for none in particular.
         compression: CompressionChoice = "auto",
-        /// Messages with a larger payload are sent as a reference.
-        promote_above: ByteSize = "10240",
     }
 }
 
 section! {
     /// Task stacks.
     Tasks at "tasks" {
-        /// How deep tasks may be nested.
-        max_nesting: NonZeroU32 = "64",
         /// How long finished tasks can still be looked up.
         keep_finished: Duration = "24h",
-    }
-}
-
-section! {
-    /// The orchestrator of agents and workflows.
-    Orchestration at "orchestration" {
-        /// How many workflows run at once.
-        max_concurrent_workflows: NonZeroU64 = "10",
-        /// How long a workflow may take.
-        workflow_timeout: Duration = "30m",
-        /// How often agents are expected to report.
-        heartbeat_interval: Duration = "30s",
     }
 }
 

@@ -77,7 +77,7 @@ fn the_file() {
          [[server.tokens]]\ntoken_env = \"A\"\nnamespace = \"team\"\nprincipal = \"planner\"\n\
          [[server.tokens]]\ntoken_file = \"/run/token\"\n\
          [backends]\nstate = \"memory:\"\n\
-         [tasks]\nmax_nesting = 0x10\nkeep_finished = \"7d\"\n\
+         [layers]\nretry_attempts = 0x10\nretry_base = \"1s\"\n\
          [telemetry]\nmetrics = false\n\
          [references]\nquota = 1000\ncompression = \"lz4\"\n",
     )
@@ -89,11 +89,11 @@ fn the_file() {
     assert_eq!(config.tokens[0].principal.as_str(), "planner");
     assert_eq!(config.tokens[1].principal.as_str(), "operator");
     assert_eq!(config.state_backend().to_string(), "memory:");
-    assert_eq!(config.tasks.max_nesting.get(), 16);
+    assert_eq!(config.layers.retry_attempts.get(), 16);
     assert_eq!(config.references.quota, Some(ByteSize(1000)));
     assert_eq!(config.references.compression, CompressionChoice::Lz4);
     assert!(!config.telemetry.metrics);
-    let Origin::File { line, .. } = row(&loaded, "tasks.max_nesting").origin else {
+    let Origin::File { line, .. } = row(&loaded, "layers.retry_attempts").origin else {
         panic!("not from the file");
     };
     assert_eq!(line, 13);
@@ -162,7 +162,7 @@ fn a_list_entry_from_the_environment() {
 fn all_problems_at_once() {
     let text = texts(load_file(
         "[server]\nlisen = \"x\"\nbody_limit = true\n[layers]\ntimeout = 30\n[log]\nformat = \"xml\"\n\
-         [servr]\nx = 1\n[tasks]\nmax_nesting = 99999999999999999999\n[relay]\nbatch = 1.5\n\
+         [servr]\nx = 1\n[references]\nquota = -1\n[relay]\nbatch = 1.5\n\
          [state]\nkeep_last = \"3\"\n",
     ));
     for says in [
@@ -172,7 +172,7 @@ fn all_problems_at_once() {
         "statehouse.toml:5: layers.timeout: expected a duration such as \"30s\"",
         "statehouse.toml:7: log.format: expected one of \"text\", \"json\", found the text \"xml\"",
         "statehouse.toml:8: servr: unknown key; the nearest known one is server",
-        "tasks.max_nesting: expected a whole number from 1 to",
+        "references.quota: expected a size such as",
         "found a number with a fraction",
         "state.keep_last: expected a whole number from 1 to 4294967295, found the text \"3\"",
     ] {
@@ -236,13 +236,13 @@ fn wrong_names_in_the_environment_and_flags() {
     let text = texts(load_environment(&[
         ("STATEHOUSE_SERVER__LISEN", "x"),
         ("STATEHOUSE_LISTEN", "x"),
-        ("STATEHOUSE_TASKS__MAX_NESTING", "many"),
+        ("STATEHOUSE_LAYERS__RETRY_ATTEMPTS", "many"),
     ]));
     for says in [
         "environment STATEHOUSE_SERVER__LISEN: server.lisen: unknown key; \
          the nearest known one is STATEHOUSE_SERVER__LISTEN",
         "environment STATEHOUSE_LISTEN: listen: unknown key",
-        "environment STATEHOUSE_TASKS__MAX_NESTING: tasks.max_nesting: expected a whole number",
+        "environment STATEHOUSE_LAYERS__RETRY_ATTEMPTS: layers.retry_attempts: expected a whole number",
     ] {
         assert!(text.contains(says), "{says}\nis not in\n{text}");
     }
@@ -294,31 +294,13 @@ fn a_variable_that_is_not_utf8() {
 fn names_of_earlier_tools() {
     let loaded = load_environment(&[
         ("ROCKETMQ_NAMESERVER_ADDRS", "a:9876, b:9876;c:9876"),
-        ("ROCKETMQ_STATE_TOPIC", "agent_state_updates"),
-        ("ROCKETMQ_PRODUCER_GROUP", "p"),
-        ("ROCKETMQ_CONSUMER_GROUP", "c"),
         ("RABBITMQ_HOST", ""),
-        ("MAX_CONCURRENT_WORKFLOWS", "7"),
-        ("WORKFLOW_TIMEOUT", "1800"),
-        ("HEARTBEAT_INTERVAL", "45s"),
     ])
     .unwrap();
-    let table = [
-        (
-            "backends.messages",
-            "rocketmq://a:9876?nameserver=b:9876&nameserver=c:9876",
-        ),
-        ("messages.state_topic", "agent_state_updates"),
-        ("messages.producer_group", "p"),
-        ("messages.consumer_group", "c"),
-        ("orchestration.max_concurrent_workflows", "7"),
-        ("orchestration.workflow_timeout", "30m"),
-        ("orchestration.heartbeat_interval", "45s"),
-    ];
-    for (key, value) in table {
-        assert_eq!(row(&loaded, key).value, value, "{key}");
-        assert!(matches!(row(&loaded, key).origin, Origin::Environment(_)));
-    }
+    let messages = row(&loaded, "backends.messages");
+    let url = "rocketmq://a:9876?nameserver=b:9876&nameserver=c:9876";
+    assert_eq!(messages.value, url);
+    assert!(matches!(messages.origin, Origin::Environment(_)));
     assert_eq!(loaded.config.state_backend().scheme(), "sqlite");
 }
 

@@ -2,86 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-/// Units of a duration and their length in nanoseconds, longest first.
-const TIMES: [(&str, u128); 7] = [
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-];
-
-/// The longest duration a configuration may ask for: a hundred years.
-const LONGEST: u128 = 100 * 365 * 86_400_000_000_000;
-
-/// Reads `30s`, `500ms`, `24h`, `1h30m`, `0s`: whole numbers with units d, h, m, s, ms, us, ns.
-///
-/// # Errors
-/// The reason in words.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    let mut total: u128 = 0;
-    while !rest.is_empty() {
-        let (number, unit, after) = number_and_unit(rest)?;
-        if unit.is_empty() {
-            return Err(format!("{number} needs a unit: d, h, m, s, ms, us or ns"));
-        }
-        let length = TIMES.iter().find(|(name, _)| *name == unit);
-        let (_, length) =
-            length.ok_or_else(|| format!("unknown unit {unit:?}; use d, h, m, s, ms, us or ns"))?;
-        total = total.saturating_add(u128::from(number).saturating_mul(*length));
-        rest = after;
-    }
-    if total > LONGEST {
-        return Err("the longest is 36500d".to_owned());
-    }
-    let seconds = u64::try_from(total / 1_000_000_000).map_err(|error| error.to_string())?;
-    let nanos = u32::try_from(total % 1_000_000_000).map_err(|error| error.to_string())?;
-    Ok(Duration::new(seconds, nanos))
-}
-
-/// The leading digits, the letters after them, and the rest.
-fn number_and_unit(text: &str) -> Result<(u64, &str, &str), String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, rest) = text.split_at(digits);
-    let number = number
-        .parse()
-        .map_err(|_| "start with a whole number that is not negative".to_owned())?;
-    let rest = rest.trim_start();
-    let letters = rest
-        .find(|c: char| !c.is_alphabetic())
-        .unwrap_or(rest.len());
-    let (unit, rest) = rest.split_at(letters);
-    if unit.is_empty() && !rest.is_empty() {
-        return Err("write whole numbers with units".to_owned());
-    }
-    Ok((number, unit, rest.trim_start()))
-}
-
-/// Writes a duration so that [`parse_duration`] reads the same back: `1h30m`, `0s`.
-pub fn duration_text(duration: Duration) -> String {
-    let mut left = duration.as_nanos();
-    if left == 0 {
-        return "0s".to_owned();
-    }
-    let mut text = String::new();
-    for (unit, length) in TIMES {
-        if left >= length {
-            text.push_str(&format!("{}{unit}", left / length));
-            left %= length;
-        }
-    }
-    text
-}
+use statehouse_wire::number_and_unit;
+pub use statehouse_wire::{duration_text, parse_duration};
 
 /// A number of bytes, written `1048576`, `512KiB`, `16MiB` or `2GB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,6 +65,8 @@ impl fmt::Display for ByteSize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

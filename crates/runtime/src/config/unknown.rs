@@ -123,7 +123,7 @@ mod tests {
             ("server.lisen", "server.listen"),
             ("servr", "server"),
             ("Server.Listen", "server.listen"),
-            ("server.max_nesting", "tasks.max_nesting"),
+            ("server.keep_finished", "tasks.keep_finished"),
             ("backends.message", "backends.messages"),
             ("server.tokens.2.token-file", "server.tokens.0.token_file"),
             ("backends.tri.main", "backends.trio.main"),

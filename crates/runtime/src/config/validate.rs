@@ -78,35 +78,22 @@ impl Rules<'_> {
     fn durations(&mut self, config: &Config) {
         let positive = [
             ("server.max_wait", config.server.max_wait),
-            ("state.sweep_interval", config.state.sweep_interval),
+            ("state.prune_interval", config.state.prune_interval),
             ("relay.lease", config.relay.lease),
             ("layers.timeout", config.layers.timeout),
             ("references.gc_interval", config.references.gc_interval),
-            (
-                "orchestration.workflow_timeout",
-                config.orchestration.workflow_timeout,
-            ),
-            (
-                "orchestration.heartbeat_interval",
-                config.orchestration.heartbeat_interval,
-            ),
         ];
         for (key, duration) in positive {
             if duration == Duration::ZERO {
                 self.wrong(key, "must be longer than 0s");
             }
         }
-        let pairs = [
-            ("layers", config.layers.retry_base, config.layers.retry_cap),
-            ("relay", config.relay.retry_base, config.relay.retry_cap),
-        ];
-        for (section, base, cap) in pairs {
-            if base > cap {
-                self.wrong(
-                    &format!("{section}.retry_base"),
-                    format!("must not be longer than {section}.retry_cap"),
-                );
-            }
+        let layers = &config.layers;
+        if layers.retry_base > layers.retry_cap {
+            self.wrong(
+                "layers.retry_base",
+                "must not be longer than layers.retry_cap",
+            );
         }
     }
 }

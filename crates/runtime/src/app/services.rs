@@ -1,0 +1,185 @@
+//! The background services of each namespace.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use statehouse_contracts::{Namespace, OpId, Principal, Prune, Result, Scope, StateManager, Trim};
+use statehouse_state::{
+    CacheFeed, CacheOptions, Relay, RelayOptions, Retention, RetentionOptions, StateCache,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Capabilities, service_principal};
+use crate::backends::Backends;
+use crate::config::Config;
+
+/// The services of all namespaces.
+#[derive(Debug)]
+pub(super) struct Services {
+    plan: Arc<Plan>,
+    caches: Mutex<HashMap<Namespace, Option<Arc<StateCache>>>>,
+}
+
+/// What every namespace gets.
+#[derive(Debug)]
+struct Plan {
+    backends: Backends,
+    principal: Principal,
+    cache: Option<CacheOptions>,
+    relay: Option<RelayOptions>,
+    retention: Option<RetentionOptions>,
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+impl Services {
+    /// How long services may take to stop.
+    const GRACE: Duration = Duration::from_secs(10);
+    /// How long to wait before opening handles anew.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(
+        config: &Config,
+        backends: Backends,
+        capabilities: &Capabilities,
+    ) -> Result<Self> {
+        // Without events from other processes a cache could be wrong, so there is none.
+        let broadcast = capabilities.consumer.is_some_and(|it| it.broadcast);
+        let cached = broadcast && capabilities.producer.is_some() && config.state.cache_size.0 > 0;
+        let plan = Plan {
+            backends,
+            principal: service_principal()?,
+            cache: cached.then_some(CacheOptions {
+                max_bytes: config.state.cache_size.0,
+                ttl: config.state.cache_ttl,
+            }),
+            relay: capabilities.producer.map(|_| relay_options(config)),
+            retention: retention_options(config),
+            stop: CancellationToken::new(),
+            running: TaskTracker::new(),
+        };
+        Ok(Self {
+            plan: Arc::new(plan),
+            caches: Mutex::default(),
+        })
+    }
+
+    /// The cache of `namespace`, whose services are started when they do not run yet.
+    pub(super) fn of(&self, namespace: &Namespace) -> Option<Arc<StateCache>> {
+        let mut caches = self.caches.lock();
+        if let Some(cache) = caches.get(namespace) {
+            return cache.clone();
+        }
+        let cache = self
+            .plan
+            .cache
+            .map(|options| Arc::new(StateCache::new(options)));
+        caches.insert(namespace.clone(), cache.clone());
+        drop(caches);
+        let (plan, namespace) = (Arc::clone(&self.plan), namespace.clone());
+        let fed = cache.clone();
+        self.plan.running.spawn(async move {
+            let run = plan.run(&namespace, fed);
+            plan.stop.run_until_cancelled(run).await;
+        });
+        cache
+    }
+
+    /// Stops all services and waits for them.
+    pub(super) async fn stop(&self) {
+        self.plan.stop.cancel();
+        self.plan.running.close();
+        let stopped = tokio::time::timeout(Self::GRACE, self.plan.running.wait()).await;
+        if stopped.is_err() {
+            tracing::warn!("background services did not stop within {:?}", Self::GRACE);
+        }
+    }
+}
+
+impl Plan {
+    /// Starts the services of `namespace`, again and again until its handles can be opened.
+    async fn run(&self, namespace: &Namespace, cache: Option<Arc<StateCache>>) {
+        let scope = Scope::new(namespace.clone(), self.principal.clone());
+        while let Err(error) = self.start(&scope, cache.clone()).await {
+            tracing::warn!(%namespace, %error, "the services of a namespace cannot start yet");
+            tokio::time::sleep(Services::PAUSE).await;
+        }
+    }
+
+    async fn start(&self, scope: &Scope, cache: Option<Arc<StateCache>>) -> Result<()> {
+        let messages = &self.backends.messages;
+        let relay = match self.relay.clone() {
+            Some(options) => Some((messages.producer(scope).await?, options)),
+            None => None,
+        };
+        let feed = match cache {
+            Some(cache) => Some(CacheFeed::new(cache, messages.consumer(scope).await?)),
+            None => None,
+        };
+        // Last, because a trio's feeds begin with it.
+        let state = self.state(scope).await?;
+        if let Some((producer, options)) = relay {
+            let namespace = scope.namespace.clone();
+            let relay = Relay::new(Arc::clone(&state), producer, namespace, options)?;
+            self.running.spawn(relay.run(self.stop.clone()));
+        }
+        if let Some(feed) = feed {
+            self.running.spawn(feed.run(self.stop.clone()));
+        }
+        if let Some(options) = self.retention.clone() {
+            let retention = Retention::new(state, options);
+            self.running.spawn(retention.run(self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// The namespace's state; of a trio with its feeds running.
+    async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {
+        let Some(trio) = &self.backends.trio else {
+            return self.backends.state.state(scope).await;
+        };
+        let trio = Arc::new(trio.trio(scope).await?);
+        let (fed, stop) = (Arc::clone(&trio), self.stop.clone());
+        self.running.spawn(async move {
+            if let Err(error) = fed.run_feeds(stop).await {
+                tracing::error!(%error, "the feeds of a trio ended");
+            }
+        });
+        Ok(trio)
+    }
+}
+
+fn relay_options(config: &Config) -> RelayOptions {
+    let relay = &config.relay;
+    RelayOptions {
+        owner: format!("statehouse-{}", OpId::random()),
+        lease: relay.lease,
+        batch: relay.batch.get(),
+        inline: usize::try_from(relay.inline.0).unwrap_or(usize::MAX),
+        backoff: relay.retry_cap,
+    }
+}
+
+/// `None` when everything is kept.
+fn retention_options(config: &Config) -> Option<RetentionOptions> {
+    let state = &config.state;
+    let prune = Prune {
+        keep_last: state.keep_last.map(|keep| keep.get().into()),
+        max_age: state.max_age,
+        tombstones: state.keep_tombstones,
+        ..Prune::default()
+    };
+    let trim = Trim {
+        keep_last: None,
+        max_age: state.keep_changes,
+    };
+    let forgets = prune != Prune::default() || trim != Trim::default();
+    forgets.then_some(RetentionOptions {
+        prune,
+        trim,
+        every: state.prune_interval,
+    })
+}
