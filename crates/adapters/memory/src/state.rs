@@ -4,6 +4,8 @@ mod body;
 mod entry;
 mod list;
 mod log;
+#[cfg(test)]
+mod model;
 mod outbox;
 mod records;
 mod stage;

@@ -1,6 +1,8 @@
 //! The task stack: locks, asks the tasks, and waits for ready ones.
 
 mod entry;
+#[cfg(test)]
+mod model;
 mod stacks;
 mod view;
 mod work;
