@@ -13,6 +13,8 @@ mod producer;
 mod references;
 mod shelf;
 mod state;
+mod tasks;
+mod yard;
 
 /// All cases there are. A subject's cases run only where the adapter has its roles.
 pub(crate) fn all() -> Vec<Case> {
@@ -21,6 +23,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(messages());
     all.extend(references());
     all.extend(states());
+    all.extend(tasks());
     all
 }
 
@@ -40,4 +43,8 @@ fn states() -> impl Iterator<Item = Case> {
     let subjects = [state::cases(), changes::cases(), outbox::cases()];
     let cases = subjects.into_iter().flatten();
     cases.map(|case| case.state(|_| true))
+}
+
+fn tasks() -> impl Iterator<Item = Case> {
+    tasks::cases().into_iter().map(|case| case.tasks(|_| true))
 }
