@@ -9,6 +9,8 @@ mod consumer;
 mod error;
 mod housekeeping;
 mod outbox;
+#[cfg(test)]
+mod plan;
 mod producer;
 mod queue;
 mod references;

@@ -2,10 +2,11 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use statehouse_conformance::{Expected, Place, Setup};
+use rusqlite::Connection;
+use statehouse_conformance::{Damage, Expected, Place, Setup};
 use statehouse_contracts::{
     AdminCapability, ConsumerCapability, Durability, Error, Fencing, KeyBlocking,
-    ProducerCapability, Result, StateCapability, Wake,
+    ProducerCapability, ReferenceCapability, Result, StateCapability, TaskCapability, Wake,
 };
 use statehouse_sqlite::SqliteFactory;
 
@@ -17,12 +18,40 @@ fn main() -> ExitCode {
         producer: Some(producer()),
         consumer: Some(consumer()),
         state: Some(state()),
-        ..Expected::default()
+        tasks: Some(tasks()),
+        references: Some(references()),
     };
     Setup::new(SqliteFactory, expected)
         .places(|| file(""))
         .persistent()
+        .quota(|| file("?quota=100000"))
+        .damage(|damage| Box::pin(async move { flip(&damage) }))
         .main()
+}
+
+/// Flips a bit of stored content through a connection of its own.
+fn flip(damage: &Damage) -> Result<()> {
+    const CHUNK: u64 = 64 * 1024;
+    let path = damage.place.url().trim_start_matches("sqlite:");
+    let namespace = damage.namespace.as_str();
+    let (id, number, at) = (damage.id.digest(), damage.at / CHUNK, damage.at % CHUNK);
+    let (number, at) = (number.cast_signed(), at as usize);
+    let run = || -> rusqlite::Result<()> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let (pos, mut stored): (i64, Vec<u8>) = connection.query_row(
+            "SELECT pos, stored FROM ref_chunk WHERE pos = ?3 + (
+                 SELECT entry << 20 FROM ref_content
+                 WHERE id = ?2 AND ns = (SELECT id FROM namespace WHERE name = ?1)
+             )",
+            (namespace, id, number),
+            |row| row.try_into(),
+        )?;
+        stored[at] ^= 1;
+        let update = "UPDATE ref_chunk SET stored = ?2 WHERE pos = ?1";
+        connection.execute(update, (pos, stored)).map(|_| ())
+    };
+    run().map_err(|error| Error::internal("cannot damage the file").with_source(error))
 }
 
 /// A new file in a folder that lives as long as the place.
@@ -101,5 +130,35 @@ fn state() -> StateCapability {
         import_export: true,
         deliver_local: true,
         wake: WAKE,
+    }
+}
+
+fn tasks() -> TaskCapability {
+    TaskCapability {
+        durability: Durability::DISK,
+        max_payload: 1 << 20,
+        max_push: 1000,
+        max_claim: 256,
+        max_nesting: 64,
+        min_lease: Duration::from_millis(10),
+        max_lease: Duration::from_secs(12 * 3600),
+        fencing: Fencing::Server,
+        redelivery_lag: Duration::from_millis(100),
+        delay_precision: Duration::from_millis(100),
+        retention: Duration::from_secs(7 * 24 * 3600),
+        wake: WAKE,
+    }
+}
+
+fn references() -> ReferenceCapability {
+    ReferenceCapability {
+        durability: Durability::DISK,
+        max_content: 64 << 20,
+        ttl: true,
+        gzip: true,
+        zstd: true,
+        lz4: true,
+        ranges: true,
+        quota: None,
     }
 }
