@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
-use statehouse_contracts::{Error, Principal, Result, Scope};
+use statehouse_contracts::{Error, Result, Scope};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,6 @@ impl Store {
             store: Arc::clone(self),
             ns,
             by,
-            principal: scope.principal.clone(),
             closing: self.closing.child_token(),
         })
     }
@@ -86,7 +85,6 @@ pub(crate) struct Session {
     pub(crate) ns: i64,
     /// The principal's number.
     pub(crate) by: i64,
-    pub(crate) principal: Principal,
     closing: CancellationToken,
 }
 

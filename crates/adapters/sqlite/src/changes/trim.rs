@@ -21,7 +21,7 @@ const STEP: i64 = 500;
 /// Keeps the logs of all namespaces within the bounds of the configuration.
 pub(crate) const BOUND: Chore = Chore {
     name: "trim change logs",
-    every: |_| Duration::from_secs(10),
+    every: |_| Duration::from_secs(2),
     run: bound,
 };
 
