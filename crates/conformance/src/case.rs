@@ -13,8 +13,7 @@ pub type Outcome = Result<(), Failure>;
 
 /// One case: a sentence of the specification, what it needs, and how it is shown.
 ///
-/// A case without a condition on a role does not run where that role is missing only if its list
-/// says so (see `cases/mod.rs`); conditions are added by the methods here, and all must hold.
+/// It runs where all of its conditions hold. `cases/mod.rs` adds the roles that a subject needs.
 #[derive(Clone)]
 pub struct Case {
     name: String,
@@ -29,7 +28,6 @@ enum Need {
     State(fn(&StateCapability) -> bool),
     Tasks(fn(&TaskCapability) -> bool),
     References(fn(&ReferenceCapability) -> bool),
-    Any(fn(&Expected) -> bool),
     Reopen,
     Damage,
     Quota,
@@ -43,7 +41,6 @@ impl Need {
             Need::State(holds) => expected.state.as_ref().is_some_and(holds),
             Need::Tasks(holds) => expected.tasks.as_ref().is_some_and(holds),
             Need::References(holds) => expected.references.as_ref().is_some_and(holds),
-            Need::Any(holds) => holds(expected),
             Need::Reopen => hooks.persistent,
             Need::Damage => hooks.damage.is_some(),
             Need::Quota => hooks.quota.is_some(),
@@ -96,11 +93,6 @@ impl Case {
     /// Only where the reference store can do this.
     pub(crate) fn references(self, holds: fn(&ReferenceCapability) -> bool) -> Self {
         self.when(Need::References(holds))
-    }
-
-    /// Only where this holds of all that the adapter can do.
-    pub(crate) fn expected(self, holds: fn(&Expected) -> bool) -> Self {
-        self.when(Need::Any(holds))
     }
 
     /// Only where the same data can be opened again.
