@@ -178,10 +178,18 @@ impl TaskProcessor {
         let mut running = JoinSet::new();
         let cut = CancellationToken::new();
         while !stop.is_cancelled() {
-            while running.len() >= self.options.concurrency.max(1) {
-                running.join_next().await;
+            while running.len() >= self.options.concurrency.max(1) && !stop.is_cancelled() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = running.join_next() => {}
+                }
             }
-            let free = self.options.concurrency.max(1) - running.len();
+            let free = self
+                .options
+                .concurrency
+                .max(1)
+                .saturating_sub(running.len())
+                .max(1);
             let claims = tokio::select! {
                 () = stop.cancelled() => break,
                 claims = self.claim(free) => claims,
