@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(a_cursor_at_the_edge_of_trimming_works),
         case!(a_lost_cursor_tells_where_to_go_on),
         case!(a_cursor_of_another_namespace_is_lost),
+        case!(a_cursor_of_another_store_is_lost),
         case!(a_cursor_that_no_log_made_is_refused),
         case!(a_cursor_works_in_any_handle),
         case!(a_cursor_survives_a_restart)
@@ -144,6 +145,22 @@ async fn a_cursor_of_another_namespace_is_lost(cx: Context) -> Outcome {
         "the changes from the oldest",
     )?;
     shelf.changes_are(&head, &[]).await
+}
+
+/// As after the store was replaced by another under the same name.
+async fn a_cursor_of_another_store_is_lost(cx: Context) -> Outcome {
+    let (one, two) = (cx.fresh().await?, cx.fresh().await?);
+    let one = Shelf::on(&cx, &**one.backend(), cx.scope()).await?;
+    let two = Shelf::on(&cx, &**two.backend(), cx.scope()).await?;
+    put_many(&one, 3).await?;
+    if !two.history("k").await?.is_empty() {
+        // Both are clients of one server, which has one log for both.
+        return two.changes_are(&one.state.head().await?, &[]).await;
+    }
+    put_many(&two, 5).await?;
+    is_lost(&two, &one.state.head().await?).await?;
+    // Here it is also ahead of the log.
+    is_lost(&one, &two.state.head().await?).await.map(|_| ())
 }
 
 async fn a_cursor_that_no_log_made_is_refused(cx: Context) -> Outcome {

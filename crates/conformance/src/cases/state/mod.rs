@@ -1,6 +1,9 @@
 //! Versioned state, by subject.
 
+use model::agrees_with_the_model;
+
 use crate::Case;
+use crate::case::case;
 
 mod appends;
 mod content;
@@ -36,7 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
         rollback::cases(),
         transactions::cases(),
         versions::cases(),
-        vec![model::agrees()],
+        vec![case!(agrees_with_the_model)],
     ]
     .concat()
 }

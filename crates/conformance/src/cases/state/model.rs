@@ -8,14 +8,9 @@ use statehouse_contracts::{
     ContentType, ErrorKind, Precondition, Prune, RollbackTo, Transaction, Version, Write,
 };
 
-use crate::case::case;
 use crate::cases::model::agree;
 use crate::cases::shelf::{Shelf, append, delete, key, line, put, told, transaction};
-use crate::{Case, Context, Outcome, ensure_eq, fail};
-
-pub(crate) fn agrees() -> Case {
-    case!(agrees_with_the_model)
-}
+use crate::{Context, Outcome, ensure_eq, fail};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 
@@ -325,7 +320,7 @@ async fn compare(shelf: &Shelf, model: &Model) -> Outcome {
     Ok(())
 }
 
-async fn agrees_with_the_model(cx: Context) -> Outcome {
+pub(super) async fn agrees_with_the_model(cx: Context) -> Outcome {
     let backend = cx.backend().await?;
     agree(step(), |steps| {
         let (cx, backend) = (cx.clone(), backend.clone());

@@ -1,6 +1,9 @@
 //! Stacks of tasks, by subject.
 
+use model::agrees_with_the_model;
+
 use crate::Case;
+use crate::case::case;
 
 mod cancelling;
 mod claiming;
@@ -32,7 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
         retries::cases(),
         settling::cases(),
         waiting::cases(),
-        vec![model::agrees()],
+        vec![case!(agrees_with_the_model)],
     ]
     .concat()
 }

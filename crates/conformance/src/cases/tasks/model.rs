@@ -5,14 +5,9 @@ use statehouse_contracts::{
     Claim, ErrorKind, FailRetry, LeaseToken, Push, TaskStackExt, TaskState,
 };
 
-use crate::case::case;
 use crate::cases::model::agree;
 use crate::cases::yard::{Yard, ended, task_id, task_of};
-use crate::{Case, Context, Outcome, ensure_eq};
-
-pub(crate) fn agrees() -> Case {
-    case!(agrees_with_the_model)
-}
+use crate::{Context, Outcome, ensure_eq};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -322,7 +317,7 @@ impl Pair {
     }
 }
 
-async fn agrees_with_the_model(cx: Context) -> Outcome {
+pub(super) async fn agrees_with_the_model(cx: Context) -> Outcome {
     let backend = cx.backend().await?;
     agree(step(), |steps| {
         let (cx, backend) = (cx.clone(), backend.clone());

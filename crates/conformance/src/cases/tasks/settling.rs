@@ -8,7 +8,7 @@ use statehouse_contracts::{
 
 use crate::case::case;
 use crate::cases::yard::{Yard, task, task_of};
-use crate::{Case, Context, Outcome, ensure, ensure_eq, fail};
+use crate::{Case, Context, Outcome, ensure, ensure_eq, expect_kind, fail};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -185,8 +185,22 @@ async fn a_released_claim_is_lost(cx: Context) -> Outcome {
     let claim = yard.next_is("a").await?;
     yard.tasks.release(&claim.lease).await?;
     let again = yard.next_is("a").await?;
-    yard.refuses(&claim.lease.token, ErrorKind::LeaseLost)
-        .await?;
+    // Repeating the release itself may be recognised.
+    let extended = yard
+        .tasks
+        .extend(&claim.lease, yard.timing.long_lease)
+        .await;
+    expect_kind(extended, ErrorKind::LeaseLost)?;
+    let failed = yard
+        .tasks
+        .fail(&claim.lease, "late", FailRetry::Never)
+        .await;
+    expect_kind(failed, ErrorKind::LeaseLost)?;
+    let late = yard
+        .tasks
+        .complete(&claim.lease, "late".into(), ContentType::TEXT)
+        .await;
+    expect_kind(late, ErrorKind::LeaseLost)?;
     yard.complete(&again).await
 }
 
