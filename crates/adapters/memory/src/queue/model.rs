@@ -13,8 +13,8 @@ use crate::queue::messages::Queue;
 use crate::queue::sending::Offer;
 use crate::time::Time;
 
-const MAX_DELIVERIES: u32 = 3;
-const LEASE: u64 = 50;
+const MAX_DELIVERIES: u32 = 2;
+const LEASE: u64 = 30;
 
 #[derive(Clone, Debug)]
 enum Step {

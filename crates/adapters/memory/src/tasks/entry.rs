@@ -91,12 +91,13 @@ impl Entry {
         end.map(|(_, end)| *end)
     }
 
-    /// Remembers how a claim ended. Of releases, which nothing bounds, only the last.
     pub(crate) fn ended(&mut self, number: u64, end: End) {
-        if end == End::Release {
-            self.ends.retain(|(_, end)| *end != End::Release);
-        }
         self.ends.push((number, end));
+    }
+
+    /// Forgets a release: by the next claim the task has gone on.
+    pub(crate) fn gone_on(&mut self) {
+        self.ends.retain(|(_, end)| *end != End::Release);
     }
 
     pub(crate) fn failed(&mut self, error: String, at: Timestamp) {

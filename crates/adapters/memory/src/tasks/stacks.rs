@@ -244,6 +244,7 @@ impl Tasks {
     pub(super) fn start(&mut self, stack: &StackName, running: Running) -> Option<u64> {
         let place = *self.stacks.get(stack)?.ready.last()?;
         let entry = self.tasks.get_mut(&place)?;
+        entry.gone_on();
         let resumed = std::mem::take(&mut entry.resumes);
         entry.attempt = entry.attempt.saturating_add(u32::from(!resumed));
         self.stand(place, Stand::Running(Running { resumed, ..running }));
