@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod desk;
 mod doctor;
+mod entry;
 pub mod exit;
 mod input;
 mod output;
@@ -22,6 +23,7 @@ mod task;
 
 pub use args::{Cli, Command, Common, ConfigCommand, DeskCommand, Replay, Serve};
 pub use desk::Desk;
+pub use entry::run as main;
 pub use output::Output;
 
 use statehouse_contracts::Result;
