@@ -13,8 +13,9 @@ use std::{
 use proptest::prelude::*;
 use rusqlite::Connection;
 use statehouse_contracts::{
-    Backend, ContentType, Endpoint, Factory, HistoryQuery, OpId, Precondition, Prune, RollbackTo,
-    Scope, StateKey, StateManager, StateManagerExt, Transaction, Trim, Write,
+    Backend, ContentType, Endpoint, ErrorKind, Factory, HistoryQuery, OpId, Operation,
+    Precondition, Prune, RollbackTo, Scope, StateKey, StateManager, StateManagerExt, Transaction,
+    Trim, Write,
 };
 use statehouse_sqlite::SqliteFactory;
 use tempfile::TempDir;
@@ -333,4 +334,35 @@ async fn a_tombstone_that_is_forgotten_leaves_its_floor() {
     );
     house.state.trim(newest(2)).await.unwrap();
     assert_eq!(house.count("SELECT count(*) FROM state_key"), 2);
+}
+
+#[tokio::test]
+async fn a_key_whose_versions_are_used_up_is_refused_and_nothing_else() {
+    let house = House::open("").await;
+    house.state.apply(put("a", "x")).await.unwrap();
+    let mut record = house.state.get(&key("a")).await.unwrap().unwrap();
+    record.version = u64::try_from(i64::MAX).unwrap();
+    record.expires_at = Some(record.updated_at);
+    assert_eq!(house.state.import(vec![record]).await.unwrap(), [true]);
+    assert!(house.state.get(&key("a")).await.unwrap().is_none());
+    let error = house.state.apply(put("a", "y")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    let brief = Write {
+        operation: Operation::Put {
+            data: "x".into(),
+            content_type: ContentType::TEXT,
+            schema: None,
+            ttl: Some(Duration::from_millis(1)),
+        },
+        ..Write::delete(key("b"))
+    };
+    house.state.apply(Transaction::of(brief)).await.unwrap();
+    house
+        .eventually("SELECT count(*) FROM state_key WHERE life = 2", 1)
+        .await;
+    let history = house
+        .state
+        .history(&key("a"), HistoryQuery::default())
+        .await;
+    assert_eq!(history.unwrap().len(), 2);
 }

@@ -208,6 +208,13 @@ fn effect(
     write: &Write,
     current: Option<&Current>,
 ) -> Result<Effect, Failure> {
+    if write.operation != Operation::Check
+        && let Some(last) = current.filter(|current| current.is_at_the_end())
+    {
+        let (key, version) = (&write.key, last.version);
+        let message = format!("{key} is at version {version}: no more versions can be counted");
+        return Err(Error::invalid(message).into());
+    }
     match &write.operation {
         Operation::Check => Ok(Effect::Check),
         Operation::Delete => Ok(Effect::Delete),

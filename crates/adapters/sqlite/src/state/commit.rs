@@ -86,7 +86,7 @@ impl<'t> Commit<'t> {
 
     /// The first version of a key that is not known.
     pub(crate) fn first_version(&self) -> rusqlite::Result<i64> {
-        Ok(self.tx.counter(place::floor(self.ns))? + 1)
+        Ok(self.tx.counter(place::floor(self.ns))?.saturating_add(1))
     }
 
     /// Writes `version` as the key's current one.

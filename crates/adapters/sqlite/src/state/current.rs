@@ -5,6 +5,9 @@ use statehouse_contracts::{Conflict, Precondition, StateKey};
 
 use super::row::{self, Life};
 
+/// From this version on a key is not written any more.
+pub(crate) const LAST: i64 = i64::MAX - 1;
+
 /// A key that is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
@@ -56,7 +59,14 @@ impl Current {
 
     /// Its version as a reader sees it: with the tombstone that an expiry makes.
     pub(crate) fn version_now(&self, now: i64) -> i64 {
-        self.version + i64::from(self.has_expired(now))
+        self.version
+            .saturating_add(i64::from(self.has_expired(now)))
+    }
+
+    /// Whether no further version can be counted, nor the tombstone before it. Only an import
+    /// brings a key there.
+    pub(crate) fn is_at_the_end(&self) -> bool {
+        self.version >= LAST
     }
 }
 

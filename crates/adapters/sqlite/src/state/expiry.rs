@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     commit::{self, Commit},
-    current::Current,
+    current::{Current, LAST},
     row::Life,
 };
 use crate::{
@@ -48,9 +48,10 @@ fn sweep(tx: &Tx<'_>, _: &Config) -> Result<Progress, Failure> {
 fn expired(connection: &Connection, now: i64) -> rusqlite::Result<Vec<(i64, Current)>> {
     let mut select = connection.prepare_cached(
         "SELECT ns, key, first, version, pos, life, expires_at, created_at, created_by
-         FROM state_key WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+         FROM state_key WHERE expires_at <= ?1 AND version < ?2
+         ORDER BY expires_at LIMIT ?3",
     )?;
-    let rows = select.query_map((now, STEP), |row| {
+    let rows = select.query_map((now, LAST, STEP), |row| {
         let current = Current {
             key: row.get(1)?,
             first: row.get(2)?,

@@ -28,7 +28,7 @@ pub(crate) fn list(
         Direction::Descending => "DESC",
     };
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS}, k.life, k.expires_at <= ?5
+        "SELECT {COLUMNS}, v.data, k.life, k.expires_at <= ?5
          FROM state_key k JOIN state_version v ON v.pos = k.pos
          WHERE k.ns = ?1 AND k.kind = ?2 AND k.life < 3 AND k.id >= ?3 AND k.id < ?4
          ORDER BY k.id {order}"
@@ -58,7 +58,7 @@ pub(crate) fn export(
         None => ("", ""),
     };
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS}, k.life, k.expires_at <= ?4
+        "SELECT {COLUMNS}, v.data, k.life, k.expires_at <= ?4
          FROM state_key k JOIN state_version v ON v.pos = k.pos
          WHERE k.ns = ?1 AND k.life < 3 AND (k.kind, k.id) > (?2, ?3)
          ORDER BY k.kind, k.id"

@@ -32,7 +32,7 @@ fn get(
     now: i64,
 ) -> Result<Option<Record>, Failure> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM state_key k JOIN state_version v ON v.pos = k.pos
+        "SELECT {COLUMNS}, v.data FROM state_key k JOIN state_version v ON v.pos = k.pos
          WHERE k.ns = ?1 AND k.kind = ?2 AND k.id = ?3 AND k.life < 3
              AND v.tombstone = 0 AND (k.expires_at IS NULL OR k.expires_at > ?4)"
     ))?;
@@ -93,7 +93,7 @@ pub(crate) fn tombstone_of(record: Record) -> Record {
 
 fn stored(connection: &Connection, key: i64, version: i64) -> Result<Option<Stored>, Failure> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM state_version v JOIN state_key k ON k.key = v.key
+        "SELECT {COLUMNS}, v.data FROM state_version v JOIN state_key k ON k.key = v.key
          WHERE v.key = ?1 AND v.version = ?2 AND v.pruned = 0"
     ))?;
     let mut rows = select.query((key, version))?;
@@ -110,15 +110,18 @@ pub(crate) fn history(
     let Some(current) = Current::find(connection, ns, key)? else {
         return Ok(Vec::new());
     };
-    let before = query.before.map_or(i64::MAX, row::number);
+    let newest = query
+        .before
+        .map_or(i64::MAX, |before| row::number(before).saturating_sub(1));
+    let data = if query.data { "v.data" } else { "NULL" };
     let limit = page_size(query.limit);
     let mut records = Vec::new();
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM state_version v JOIN state_key k ON k.key = v.key
-         WHERE v.key = ?1 AND v.version < ?2 AND v.pruned = 0
+        "SELECT {COLUMNS}, {data} FROM state_version v JOIN state_key k ON k.key = v.key
+         WHERE v.key = ?1 AND v.version <= ?2 AND v.pruned = 0
          ORDER BY v.version DESC"
     ))?;
-    let mut rows = select.query((current.key, before))?;
+    let mut rows = select.query((current.key, newest))?;
     let mut chain = Chain::default();
     let mut room = MAX_PAGE_BYTES;
     while records.len() < limit
@@ -129,8 +132,6 @@ pub(crate) fn history(
         if query.data {
             stored.record.data = chain.content(connection, &stored)?;
             room = room.saturating_sub(stored.record.data.len());
-        } else {
-            stored.record.data = Bytes::new();
         }
         records.push(stored.record);
     }

@@ -109,13 +109,14 @@ pub(crate) fn number(version: Version) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }
 
-/// The columns that [`Stored::of`] reads, of `k`, a key, and `v`, one of its versions.
+/// The columns that [`Stored::of`] reads, but the last, which is the data: of `k`, a key, and `v`,
+/// one of its versions.
 pub(crate) const COLUMNS: &str = "k.kind, k.id, v.key, v.version, v.tombstone, v.at,
     (SELECT name FROM principal WHERE principal.id = v.by), v.created_at,
     (SELECT name FROM principal WHERE principal.id = v.created_by), v.expires_at, v.base, v.size,
-    v.content_type, v.schema, v.data";
+    v.content_type, v.schema";
 
-/// How many they are; further columns follow.
+/// How many they are with the data; further columns follow.
 pub(crate) const COLUMN_COUNT: usize = 15;
 
 /// A version as it is stored: its content may begin in earlier versions.
