@@ -112,32 +112,28 @@ impl Backend for Broken<dyn Backend> {
 }
 
 /// What a store in memory says of itself.
-fn expected() -> Expected {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let backend = Memory
-            .open(&Endpoint::parse("memory:").unwrap())
-            .await
-            .unwrap();
-        let scope = Scope::parse("probe", "probe").unwrap();
-        Expected {
-            producer: Some(backend.producer(&scope).await.unwrap().capability()),
-            consumer: Some(backend.consumer(&scope).await.unwrap().capability()),
-            state: Some(backend.state(&scope).await.unwrap().capability()),
-            tasks: Some(backend.tasks(&scope).await.unwrap().capability()),
-            references: Some(backend.references(&scope).await.unwrap().capability()),
-        }
+async fn reported() -> Result<Expected> {
+    let backend = Memory.open(&Endpoint::parse("memory:")?).await?;
+    let scope = Scope::parse("probe", "probe")?;
+    Ok(Expected {
+        producer: Some(backend.producer(&scope).await?.capability()),
+        consumer: Some(backend.consumer(&scope).await?.capability()),
+        state: Some(backend.state(&scope).await?.capability()),
+        tasks: Some(backend.tasks(&scope).await?.capability()),
+        references: Some(backend.references(&scope).await?.capability()),
     })
 }
 
 fn run(fault: Fault, chosen: impl Fn(&str) -> bool) -> Report {
-    Setup::new(BrokenFactory(fault), expected())
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let expected = runtime.block_on(reported()).expect("a store in memory");
+    Setup::new(BrokenFactory(fault), expected)
         .places(|| Ok(Place::new("memory:")))
         .run(chosen)
-        .unwrap()
+        .expect("a runtime")
 }
 
 /// The names of the cases that must tell, for all faults.
@@ -166,7 +162,7 @@ fn each_fault_fails_by_the_named_case() {
         };
         let runs: Vec<_> = FAULTS.iter().map(spawn).collect();
         runs.into_iter()
-            .flat_map(|run| run.join().unwrap())
+            .flat_map(|run| run.join().expect("the cases of one fault"))
             .collect()
     });
     assert!(silent.is_empty(), "{silent:#?}");
