@@ -34,9 +34,7 @@ pub(super) fn next_entry(tx: &Tx<'_>) -> rusqlite::Result<i64> {
 
 /// The sums of a namespace.
 pub(super) fn stats(connection: &Connection, ns: i64) -> rusqlite::Result<ReferenceStats> {
-    let sum = |count: Count| -> rusqlite::Result<u64> {
-        Ok(size(count.of(ns).read(connection)?))
-    };
+    let sum = |count: Count| -> rusqlite::Result<u64> { Ok(size(count.of(ns).read(connection)?)) };
     Ok(ReferenceStats {
         entries: sum(Count::Entries)?,
         held: sum(Count::Held)?,

@@ -82,7 +82,12 @@ pub(super) fn sweep(tx: &Tx<'_>, step: i64) -> Result<usize, Failure> {
         .query_map((tx.now(), step), |row| row.try_into())?
         .collect::<rusqlite::Result<_>>()?;
     for (ns, holder, id) in &expired {
-        release(tx, *ns, &ReferenceId::from_digest(*id), &Holder::new(holder)?)?;
+        release(
+            tx,
+            *ns,
+            &ReferenceId::from_digest(*id),
+            &Holder::new(holder)?,
+        )?;
     }
     Ok(expired.len())
 }

@@ -127,9 +127,11 @@ impl ReferenceStore for SqliteReferences {
             })
             .await?;
         self.note_use(&entry);
-        let bytes = put::decoded(id, encoded)
-            .await
-            .map_err(|error| error.with_operation("resolve").with_context("reference", id))?;
+        let bytes = put::decoded(id, encoded).await.map_err(|error| {
+            error
+                .with_operation("resolve")
+                .with_context("reference", id)
+        })?;
         Ok(Content {
             bytes,
             info: entry.info,
@@ -175,9 +177,7 @@ impl ReferenceStore for SqliteReferences {
 
     async fn stats(&self) -> Result<ReferenceStats> {
         let ns = self.session.ns;
-        self.session
-            .write("stats", Self::settle_holders)
-            .await?;
+        self.session.write("stats", Self::settle_holders).await?;
         self.session
             .snapshot("stats", move |connection| Ok(count::stats(connection, ns)?))
             .await

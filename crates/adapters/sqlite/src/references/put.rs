@@ -134,6 +134,9 @@ async fn create(
     put: Arc<Prepared>,
     encoded: Encoded,
 ) -> Result<PutOutcome> {
+    if let Some(quota) = store.session.config().quota {
+        room::check(quota, encoded.stored_len())?;
+    }
     let encoded = Arc::new(encoded);
     let written = if encoded.chunks.len() > chunk::STEP {
         Some(write_ahead(&store.session, &encoded).await?)
@@ -147,7 +150,7 @@ async fn create(
             uses.write(tx)?;
             finish(tx, &session, &put, &encoded, written)
         })
-        .await
+        .await?
 }
 
 /// Writes the chunks of an entry that is not there yet. They need not be on disk before the
@@ -165,31 +168,36 @@ async fn write_ahead(session: &Session, encoded: &Arc<Encoded>) -> Result<i64> {
             let end = encoded.chunks.len().min(first + chunk::STEP);
             Ok(chunk::write(tx, entry, first, &encoded.chunks[first..end])?)
         });
-        step.await
-            .map_err(|failure: Failure| failure.of("put"))?;
+        step.await.map_err(|failure: Failure| failure.of("put"))?;
     }
     Ok(entry)
 }
 
-/// Makes the content appear, unless somebody else has done so meanwhile.
+/// Makes the content appear, unless somebody else has done so meanwhile. A put that finds no room
+/// is an answer here, not a failure: what was found out about uses and holders is kept.
 fn finish(
     tx: &Tx<'_>,
     session: &Session,
     put: &Prepared,
     encoded: &Encoded,
     written: Option<i64>,
-) -> Result<PutOutcome, Failure> {
+) -> Result<Result<PutOutcome>, Failure> {
+    let give_up = || written.map_or(Ok(()), |written| chunk::abandon(tx, written));
     let ns = session.ns;
     let old = Entry::find(tx, ns, &put.id, tx.now())?;
     if let Some(entry) = old.as_ref().filter(|entry| entry.is_live(tx.now())) {
-        if let Some(written) = written {
-            chunk::abandon(tx, written)?;
-        }
-        return join(tx, entry, put);
+        give_up()?;
+        return join(tx, entry, put).map(Ok);
     }
     if let Some(quota) = session.config().quota {
         holder::sweep(tx, i64::MAX)?;
-        room::make(tx, ns, quota, encoded.stored_len())?;
+        match room::make(tx, ns, quota, encoded.stored_len()) {
+            Err(Failure::Refused(error)) => {
+                give_up()?;
+                return Ok(Err(error));
+            }
+            made => made?,
+        }
     }
     // It has expired, and may have been evicted just now.
     if let Some(old) = old
@@ -209,16 +217,21 @@ fn finish(
         }
     };
     let entry = entry_of(tx, ns, number, put, encoded);
-    insert(tx, &entry)?;
-    entry.sum(tx, 1);
-    if let Some(holder) = &put.holder {
-        holder::hold(tx, &entry, holder, None)?;
-    }
-    Ok(PutOutcome {
+    appear(tx, &entry, put.holder.as_ref())?;
+    Ok(Ok(PutOutcome {
         reference: entry.info.reference,
         holder: put.holder.clone(),
         created: true,
-    })
+    }))
+}
+
+fn appear(tx: &Tx<'_>, entry: &Entry, holder: Option<&Holder>) -> rusqlite::Result<()> {
+    insert(tx, entry)?;
+    entry.sum(tx, 1);
+    match holder {
+        Some(holder) => holder::hold(tx, entry, holder, None),
+        None => Ok(()),
+    }
 }
 
 fn entry_of(tx: &Tx<'_>, ns: i64, number: i64, put: &Prepared, encoded: &Encoded) -> Entry {

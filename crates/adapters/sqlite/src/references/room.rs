@@ -61,6 +61,18 @@ fn entries(
     Ok(())
 }
 
+/// Whether content of so many bytes has room at all.
+///
+/// # Errors
+/// `QuotaExceeded` when it has not.
+pub(super) fn check(quota: u64, bytes: u64) -> Result<(), Error> {
+    if bytes <= quota {
+        return Ok(());
+    }
+    let message = format!("the content needs {bytes} bytes; the quota is {quota}");
+    Err(Error::new(ErrorKind::QuotaExceeded, message))
+}
+
 /// Makes room for `bytes`: expired content goes first, then what nobody holds, then cache
 /// content.
 ///
@@ -84,7 +96,7 @@ pub(super) fn make(tx: &Tx<'_>, ns: i64, quota: u64, bytes: u64) -> Result<(), F
             missing > 0
         })?;
     }
-    if bytes > quota || missing > 0 {
+    if missing > 0 {
         let message = format!(
             "the content needs {bytes} bytes; {used} of {quota} are used, and what is held stays: \
              release or delete something, or raise the quota"

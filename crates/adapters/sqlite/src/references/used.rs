@@ -68,10 +68,8 @@ impl Uses {
 
     /// Content was used at `at`.
     pub(super) fn mark(tx: &Tx<'_>, entry: i64, at: i64) -> rusqlite::Result<()> {
-        tx.prepare_cached(
-            "UPDATE ref_content SET used_at = ?2 WHERE entry = ?1 AND used_at < ?2",
-        )?
-        .execute((entry, at))?;
+        tx.prepare_cached("UPDATE ref_content SET used_at = ?2 WHERE entry = ?1 AND used_at < ?2")?
+            .execute((entry, at))?;
         Ok(())
     }
 }

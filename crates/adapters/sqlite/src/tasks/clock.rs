@@ -52,7 +52,8 @@ impl Clock {
     async fn strike(&self) {
         loop {
             let next = self.next.load(Ordering::Acquire);
-            let left = Duration::from_micros(u64::try_from(next.saturating_sub(now())).unwrap_or(0));
+            let left =
+                Duration::from_micros(u64::try_from(next.saturating_sub(now())).unwrap_or(0));
             tokio::select! {
                 () = self.sooner.notified() => {}
                 () = tokio::time::sleep_until(deadline(left)) => {

@@ -231,7 +231,9 @@ impl TaskStack for SqliteTasks {
     async fn stacks(&self) -> Result<Vec<StackName>> {
         let ns = self.session.ns;
         self.session
-            .snapshot("stacks", move |connection| stack::unfinished(connection, ns))
+            .snapshot("stacks", move |connection| {
+                stack::unfinished(connection, ns)
+            })
             .await
     }
 

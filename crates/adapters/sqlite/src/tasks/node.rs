@@ -113,7 +113,10 @@ impl Node {
         ns: i64,
         id: &str,
     ) -> rusqlite::Result<Option<Self>> {
-        let sql = format!("SELECT {} FROM task WHERE ns = ?1 AND id = ?2", Self::COLUMNS);
+        let sql = format!(
+            "SELECT {} FROM task WHERE ns = ?1 AND id = ?2",
+            Self::COLUMNS
+        );
         let mut select = connection.prepare_cached(&sql)?;
         select.query_row((ns, id), Self::of).optional()
     }
@@ -234,8 +237,10 @@ impl Node {
         )?
         .execute((self.seq, self.attempt, nonce, tx.now(), error))?;
         if self.attempt > KEPT_ERRORS {
-            tx.prepare_cached("UPDATE task_error SET error = NULL WHERE seq = ?1 AND attempt = ?2")?
-                .execute((self.seq, self.attempt - KEPT_ERRORS))?;
+            tx.prepare_cached(
+                "UPDATE task_error SET error = NULL WHERE seq = ?1 AND attempt = ?2",
+            )?
+            .execute((self.seq, self.attempt - KEPT_ERRORS))?;
         }
         match next {
             Next::At(due) if self.attempt < self.max_attempts => {

@@ -20,10 +20,7 @@ fn each_look_is_by_index_and_sorts_nothing() {
         (read::OUTCOMES, "task_child (parent=?)"),
         (node::DUE, "task_timer (wake_at<?)"),
         (node::NEXT_TIMER, "task_timer"),
-        (
-            retention::OLD_ROOT,
-            "task_finished_root (finished_at<?)",
-        ),
+        (retention::OLD_ROOT, "task_finished_root (finished_at<?)"),
         (retention::FIRST_CHILD, "task_child (parent=?)"),
     ];
     for (sql, index) in table {

@@ -17,7 +17,7 @@ use super::{
     token::Token,
 };
 use crate::{
-    engine::Tx,
+    engine::{Channel, Tx},
     error::Failure,
     session::Session,
     state::{Range, damaged},
@@ -51,7 +51,12 @@ fn check(push: &Push) -> Result<()> {
         Err(Error::beyond_limit(what, got as u64, name, value as u64))
     };
     if push.tasks.len() > MAX_PUSH {
-        return limit("the number of tasks", push.tasks.len(), "max_push", MAX_PUSH);
+        return limit(
+            "the number of tasks",
+            push.tasks.len(),
+            "max_push",
+            MAX_PUSH,
+        );
     }
     let mut ids = HashSet::new();
     for task in &push.tasks {
@@ -129,10 +134,10 @@ pub(super) fn push(
     push: &Prepared,
 ) -> Result<Vec<Pushed>, Failure> {
     let ns = session.ns;
-    let repeat = push.op.as_ref().map(|(op_id, fingerprint)| Repeat {
-        op_id,
-        fingerprint,
-    });
+    let repeat = push
+        .op
+        .as_ref()
+        .map(|(op_id, fingerprint)| Repeat { op_id, fingerprint });
     if let Some(repeat) = repeat
         && let Some(first) = repeat.find(tx, ns, session.config().op_window)?
     {
@@ -157,6 +162,7 @@ pub(super) fn push(
         .collect();
     let place = Place {
         stack: stack::intern(tx, ns, &push.stack)?,
+        channel: stack::channel(ns, push.stack.as_str()),
         parent: parent_seq,
         depth,
     };
@@ -221,6 +227,7 @@ fn taken(id: &TaskId) -> Error {
 /// Where tasks are pushed.
 struct Place {
     stack: i64,
+    channel: Channel,
     parent: Option<i64>,
     depth: i64,
 }
@@ -270,10 +277,13 @@ fn insert(
         payload_row.execute((range.row(head), &task.payload[..]))?;
         stack::count(tx, place.stack, state, 1);
         if state == TaskState::Ready {
-            stack::wake(tx, place.stack)?;
+            tx.notify_one(place.channel);
         }
     }
-    tx.add(stack::head(ns), i64::try_from(tasks.len()).unwrap_or(i64::MAX));
+    tx.add(
+        stack::head(ns),
+        i64::try_from(tasks.len()).unwrap_or(i64::MAX),
+    );
     Ok(())
 }
 

@@ -265,7 +265,8 @@ fn filtered(
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {
         let (seq, of, is): (i64, i64, i64) = row.try_into()?;
-        let matches = stack.is_none_or(|stack| stack == of) && state.is_none_or(|state| state == is);
+        let matches =
+            stack.is_none_or(|stack| stack == of) && state.is_none_or(|state| state == is);
         if looked_at == MAX_LOOKED_AT {
             page.more = true;
             break;

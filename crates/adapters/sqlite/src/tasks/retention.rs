@@ -26,7 +26,9 @@ const STEP: i64 = 500;
 /// Forgets finished tasks beyond their retention.
 pub(super) const FORGET: Chore = Chore {
     name: "forget finished tasks",
-    every: |config| (config.task_retention / 4).clamp(Duration::from_secs(1), Duration::from_secs(60)),
+    every: |config| {
+        (config.task_retention / 4).clamp(Duration::from_secs(1), Duration::from_secs(60))
+    },
     run: forget,
 };
 
@@ -35,10 +37,12 @@ pub(super) const FORGET: Chore = Chore {
 pub(super) const TICK: Chore = Chore {
     name: "end leases of tasks",
     every: |_| Duration::from_secs(1),
-    run: |tx, _| Ok(match node::tick(tx, &Clock::new())? {
-        0 => Progress::Done,
-        _ => Progress::More,
-    }),
+    run: |tx, _| {
+        Ok(match node::tick(tx, &Clock::new())? {
+            0 => Progress::Done,
+            _ => Progress::More,
+        })
+    },
 };
 
 pub(super) const OLD_ROOT: &str = "SELECT seq FROM task

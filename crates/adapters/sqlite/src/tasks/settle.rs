@@ -19,11 +19,7 @@ use super::{
     push::parse_backoff,
     token::Token,
 };
-use crate::{
-    engine::Tx,
-    error::Failure,
-    time::after,
-};
+use crate::{engine::Tx, error::Failure, time::after};
 
 /// The bytes of an error that are kept.
 const MAX_ERROR: usize = 4096;
@@ -196,9 +192,7 @@ fn next(tx: &Tx<'_>, node: &Node, retry: FailRetry) -> Result<Next, Failure> {
             backoff.wait(u32::try_from(node.attempt).unwrap_or(u32::MAX), fraction())
         }
     };
-    Ok(Next::At(
-        (!wait.is_zero()).then(|| after(tx.now(), wait)),
-    ))
+    Ok(Next::At((!wait.is_zero()).then(|| after(tx.now(), wait))))
 }
 
 /// A random number in 0.0..1.0.
@@ -207,12 +201,7 @@ fn fraction() -> f64 {
     bits as f64 / (1_u64 << 53) as f64
 }
 
-fn extend(
-    tx: &Tx<'_>,
-    clock: &Clock,
-    node: &Node,
-    length: Duration,
-) -> rusqlite::Result<Settled> {
+fn extend(tx: &Tx<'_>, clock: &Clock, node: &Node, length: Duration) -> rusqlite::Result<Settled> {
     let end = after(tx.now(), length);
     clock.set(end);
     let nonce = tx

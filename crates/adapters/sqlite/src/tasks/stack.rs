@@ -104,8 +104,8 @@ fn depth_of(connection: &Connection, stack: i64) -> rusqlite::Result<StackDepth>
 
 /// The stacks that hold unfinished tasks, by name.
 pub(super) fn unfinished(connection: &Connection, ns: i64) -> Result<Vec<StackName>, Failure> {
-    let mut select =
-        connection.prepare_cached("SELECT stack, name FROM task_stack WHERE ns = ?1 ORDER BY name")?;
+    let mut select = connection
+        .prepare_cached("SELECT stack, name FROM task_stack WHERE ns = ?1 ORDER BY name")?;
     let mut rows = select.query((ns,))?;
     let mut names = Vec::new();
     while let Some(row) = rows.next()? {

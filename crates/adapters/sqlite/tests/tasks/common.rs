@@ -122,7 +122,10 @@ impl Bench {
     }
 
     pub(crate) async fn fail(&self, claim: &Claim, retry: FailRetry) -> TaskState {
-        self.tasks.fail(&claim.lease, "no luck", retry).await.unwrap()
+        self.tasks
+            .fail(&claim.lease, "no luck", retry)
+            .await
+            .unwrap()
     }
 
     /// Ready, delayed, running and suspended tasks of a stack.
@@ -135,7 +138,10 @@ impl Bench {
     pub(crate) async fn until(&self, name: &str, state: TaskState) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.state(name).await != state {
-            assert!(tokio::time::Instant::now() < deadline, "{name} must be {state:?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{name} must be {state:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -21,7 +21,10 @@ async fn an_expired_lease_gives_the_task_back_until_it_has_failed() {
     let second = bench.claim_for("s", BRIEF).await;
     assert_eq!((first.task.attempt, second.task.attempt), (1, 2));
     assert_eq!(second.task.errors[0].error, "lease expired");
-    let late = bench.tasks.complete(&first.lease, Bytes::new(), ContentType::TEXT).await;
+    let late = bench
+        .tasks
+        .complete(&first.lease, Bytes::new(), ContentType::TEXT)
+        .await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::LeaseLost);
     bench.until("a", TaskState::Failed).await;
     assert_eq!(bench.get("a").await.errors.len(), 2);
@@ -38,15 +41,24 @@ async fn a_repeated_settle_by_its_own_token_is_ok() {
     assert_eq!(bench.fail(&failed, wait).await, TaskState::Delayed);
     assert_eq!(bench.fail(&failed, wait).await, TaskState::Delayed);
     assert_eq!(bench.get("a").await.errors.len(), 1);
-    let complete = bench.tasks.complete(&failed.lease, Bytes::new(), ContentType::TEXT).await;
+    let complete = bench
+        .tasks
+        .complete(&failed.lease, Bytes::new(), ContentType::TEXT)
+        .await;
     assert_eq!(complete.unwrap_err().kind(), ErrorKind::LeaseLost);
 
     bench.push("s", &["b"]).await;
     let claim = bench.claim("s").await;
-    assert_eq!(bench.fail(&claim, FailRetry::Backoff).await, TaskState::Ready);
+    assert_eq!(
+        bench.fail(&claim, FailRetry::Backoff).await,
+        TaskState::Ready
+    );
     let next = bench.claim("s").await;
     assert_eq!(next.task.attempt, 2);
-    assert_eq!(bench.fail(&claim, FailRetry::Backoff).await, TaskState::Running);
+    assert_eq!(
+        bench.fail(&claim, FailRetry::Backoff).await,
+        TaskState::Running
+    );
     bench.complete(&next, "done").await;
     bench.complete(&next, "done").await;
     let (result, _) = bench.get("b").await.result.unwrap();
@@ -143,7 +155,10 @@ async fn closing_ends_a_wait() {
     let waiting = tokio::spawn(async move { tasks.claim(request("s", PATIENCE)).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     bench.tasks.close().await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(
+        waiting.await.unwrap().unwrap_err().kind(),
+        ErrorKind::Closed
+    );
     bench.tasks.close().await.unwrap();
 }
 

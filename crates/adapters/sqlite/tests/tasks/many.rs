@@ -22,11 +22,18 @@ async fn each_task_goes_to_one_of_many_waiting_workers() {
         })
         .collect();
     for n in 0..50 {
-        bench.tasks.push_one(&stack("s"), task(&n.to_string())).await.unwrap();
+        bench
+            .tasks
+            .push_one(&stack("s"), task(&n.to_string()))
+            .await
+            .unwrap();
     }
     let mut seen = HashSet::new();
     for worker in workers {
-        assert!(seen.insert(worker.await.unwrap()), "a task was handed out twice");
+        assert!(
+            seen.insert(worker.await.unwrap()),
+            "a task was handed out twice"
+        );
     }
     assert_eq!(bench.depth("s").await, [0, 0, 50, 0]);
 }
@@ -54,7 +61,9 @@ async fn a_claim_takes_no_longer_with_many_pending() {
     let mut pushed = 0;
     let mut fill = async |until: usize| {
         while pushed < until {
-            let tasks = (pushed..pushed + 500).map(|n| task(&n.to_string())).collect();
+            let tasks = (pushed..pushed + 500)
+                .map(|n| task(&n.to_string()))
+                .collect();
             bench.push_under("s", tasks, None).await.unwrap();
             pushed += 500;
         }
@@ -64,6 +73,9 @@ async fn a_claim_takes_no_longer_with_many_pending() {
     fill(50_000).await;
     let many = claim_time(&bench).await;
     // A scan would take a hundred times as long; a busy machine takes a few times as long.
-    assert!(many < 8 * few + Duration::from_millis(2), "{few:?}, then {many:?}");
+    assert!(
+        many < 8 * few + Duration::from_millis(2),
+        "{few:?}, then {many:?}"
+    );
     assert_eq!(bench.depth("s").await, [50_000, 0, 0, 0]);
 }

@@ -18,7 +18,10 @@ async fn the_newest_comes_first_and_peek_agrees() {
     for expected in ["c", "b", "a"] {
         let claim = bench.claim("s").await;
         assert_eq!(claim.task.id.as_str(), expected);
-        assert_eq!((claim.task.attempt, &claim.task.payload[..]), (1, expected.as_bytes()));
+        assert_eq!(
+            (claim.task.attempt, &claim.task.payload[..]),
+            (1, expected.as_bytes())
+        );
         assert_eq!(claim.task.created_by.as_str(), "tester");
         assert_eq!(claim.task.worker.unwrap().as_str(), "w");
     }
@@ -54,8 +57,16 @@ async fn a_repeated_op_id_answers_as_at_first() {
         parent: None,
         op_id: Some(OpId::new("once").unwrap()),
     };
-    let first = bench.tasks.push(push(vec![task("a"), task("b")])).await.unwrap();
-    let again = bench.tasks.push(push(vec![task("a"), task("b")])).await.unwrap();
+    let first = bench
+        .tasks
+        .push(push(vec![task("a"), task("b")]))
+        .await
+        .unwrap();
+    let again = bench
+        .tasks
+        .push(push(vec![task("a"), task("b")]))
+        .await
+        .unwrap();
     assert_eq!(first, again);
     assert!(!again[0].duplicate);
     let other = bench.tasks.push(push(vec![task("c")])).await;
