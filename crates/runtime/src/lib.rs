@@ -7,4 +7,7 @@ pub mod app;
 pub mod backends;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod replay;
+pub mod serve;
+pub mod telemetry;

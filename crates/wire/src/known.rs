@@ -97,6 +97,7 @@ const NAMES: &[&str] = &[
     "topic",
     "version",
     // Limits.
+    "body_limit",
     "max_attribute",
     "max_batch",
     "max_claim",
