@@ -13,7 +13,8 @@ use super::{
     commit::{self, Commit, NewVersion, Target},
     current::{self, Current},
     op_id::Repeat,
-    place, read, row,
+    place, read,
+    row::{self, Life},
 };
 use crate::{
     engine::Tx,
@@ -208,9 +209,13 @@ fn effect(
     write: &Write,
     current: Option<&Current>,
 ) -> Result<Effect, Failure> {
-    if write.operation != Operation::Check
-        && let Some(last) = current.filter(|current| current.is_at_the_end())
-    {
+    let gone = current.is_some_and(|current| current.life != Life::Live);
+    let adds = match write.operation {
+        Operation::Check => false,
+        Operation::Delete => !gone,
+        _ => true,
+    };
+    if let Some(last) = current.filter(|current| adds && !current.has_room(now)) {
         let (key, version) = (&write.key, last.version);
         let message = format!("{key} is at version {version}: no more versions can be counted");
         return Err(Error::invalid(message).into());

@@ -5,9 +5,6 @@ use statehouse_contracts::{Conflict, Precondition, StateKey};
 
 use super::row::{self, Life};
 
-/// From this version on a key is not written any more.
-pub(crate) const LAST: i64 = i64::MAX - 1;
-
 /// A key that is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
@@ -63,10 +60,10 @@ impl Current {
             .saturating_add(i64::from(self.has_expired(now)))
     }
 
-    /// Whether no further version can be counted, nor the tombstone before it. Only an import
-    /// brings a key there.
-    pub(crate) fn is_at_the_end(&self) -> bool {
-        self.version >= LAST
+    /// Whether the next version can be counted, after the tombstone that comes first if it has
+    /// expired. Only an import brings a key to the end.
+    pub(crate) fn has_room(&self, now: i64) -> bool {
+        self.version < i64::MAX - i64::from(self.has_expired(now))
     }
 }
 

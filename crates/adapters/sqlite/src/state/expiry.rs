@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     commit::{self, Commit},
-    current::{Current, LAST},
+    current::Current,
     row::Life,
 };
 use crate::{
@@ -51,7 +51,7 @@ fn expired(connection: &Connection, now: i64) -> rusqlite::Result<Vec<(i64, Curr
          FROM state_key WHERE expires_at <= ?1 AND version < ?2
          ORDER BY expires_at LIMIT ?3",
     )?;
-    let rows = select.query_map((now, LAST, STEP), |row| {
+    let rows = select.query_map((now, i64::MAX, STEP), |row| {
         let current = Current {
             key: row.get(1)?,
             first: row.get(2)?,
