@@ -36,60 +36,84 @@ impl Accepted {
     }
 }
 
-const FIND_ACCEPTED: &str = "SELECT fingerprint, routed, coalesce(id, key) FROM queue_accepted
-    WHERE ns = ?1 AND bucket IN (?2, ?2 - 1) AND key = ?3 AND at > ?4";
+const FIND: &str = "SELECT fingerprint, routed, coalesce(id, key) FROM queue_accepted
+    WHERE ns = ?1 AND bucket = ?2 AND key = ?3 AND at > ?4";
 
-/// What was accepted under the key of `message`.
+/// What was accepted under the key of `message`, in one bucket.
+fn find_in(
+    tx: &Tx<'_>,
+    rules: Rules,
+    message: &Prepared,
+    bucket: i64,
+) -> rusqlite::Result<Option<Accepted>> {
+    let begin = tx.now().saturating_sub(rules.window);
+    tx.prepare_cached(FIND)?
+        .query_row((rules.ns, bucket, message.idempotency.key, begin), |row| {
+            let id: [u8; 16] = row.get(2)?;
+            Ok(Accepted {
+                fingerprint: row.get(0)?,
+                routed: row.get::<_, i64>(1)?.cast_unsigned(),
+                id: MessageId(uuid::Uuid::from_bytes(id)),
+            })
+        })
+        .optional()
+}
+
+/// What was accepted under the key of `message`. The window reaches two buckets.
 pub(super) fn find(
     tx: &Tx<'_>,
     rules: Rules,
     message: &Prepared,
 ) -> rusqlite::Result<Option<Accepted>> {
-    let (now, bucket) = (tx.now(), bucket(tx.now(), rules.window));
-    tx.prepare_cached(FIND_ACCEPTED)?
-        .query_row(
-            (
-                rules.ns,
-                bucket,
-                message.idempotency.key,
-                now.saturating_sub(rules.window),
-            ),
-            |row| {
-                let id: [u8; 16] = row.get(2)?;
-                Ok(Accepted {
-                    fingerprint: row.get(0)?,
-                    routed: row.get::<_, i64>(1)?.cast_unsigned(),
-                    id: MessageId(uuid::Uuid::from_bytes(id)),
-                })
-            },
-        )
-        .optional()
+    let bucket = bucket(tx.now(), rules.window);
+    match find_in(tx, rules, message, bucket)? {
+        None => find_in(tx, rules, message, bucket - 1),
+        found => Ok(found),
+    }
 }
 
-/// Remembers that `message` was accepted.
+/// Remembers that `message` is accepted, unless its key was used before: then it says for what.
+/// One step less than finding and remembering.
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    rules: Rules,
+    message: &Prepared,
+    routed: u64,
+) -> rusqlite::Result<Option<Accepted>> {
+    let bucket = bucket(tx.now(), rules.window);
+    if let Some(earlier) = find_in(tx, rules, message, bucket - 1)? {
+        return Ok(Some(earlier));
+    }
+    if remember(tx, rules, message, routed)? {
+        return Ok(None);
+    }
+    find_in(tx, rules, message, bucket)
+}
+
+/// Remembers that `message` is accepted; false when its key is in the bucket already.
 pub(super) fn remember(
     tx: &Tx<'_>,
     rules: Rules,
     message: &Prepared,
     routed: u64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let (key, id) = (message.idempotency.key, message.id.0.as_bytes());
     let other_id = (key != *id).then_some(id);
-    // A key whose window is over may still lie in the bucket.
-    tx.prepare_cached(
-        "INSERT OR REPLACE INTO queue_accepted (ns, bucket, key, at, fingerprint, routed, id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute((
-        rules.ns,
-        bucket(tx.now(), rules.window),
-        key,
-        tx.now(),
-        message.idempotency.fingerprint,
-        routed.cast_signed(),
-        other_id,
-    ))?;
-    Ok(())
+    let inserted = tx
+        .prepare_cached(
+            "INSERT OR IGNORE INTO queue_accepted (ns, bucket, key, at, fingerprint, routed, id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            rules.ns,
+            bucket(tx.now(), rules.window),
+            key,
+            tx.now(),
+            message.idempotency.fingerprint,
+            routed.cast_signed(),
+            other_id,
+        ))?;
+    Ok(inserted == 1)
 }
 
 /// Which bucket of idempotency keys a time belongs to.

@@ -68,10 +68,39 @@ fn take_in_one(
     rules: Rules,
     message: &Prepared,
 ) -> Result<Admission, Failure> {
+    let route = registry.route(rules.ns, &message.topic);
+    let certain = !route.is_empty() && route.iter().all(|group| group.spec.max_length.is_none());
+    if !certain || message.topic.is_mailbox() {
+        return take_in_if_room(tx, registry, rules, message, route);
+    }
+    match accepted::claim(tx, rules, message, route.len() as u64)? {
+        Some(earlier) => Ok(earlier.answer(message)),
+        None => {
+            let routed = write(tx, registry, rules, message, &route)?;
+            Ok(newly_accepted(message, routed))
+        }
+    }
+}
+
+fn newly_accepted(message: &Prepared, routed: u64) -> Admission {
+    Admission::Accepted(Sent {
+        id: message.id,
+        routed: Some(routed),
+        duplicate_of: None,
+    })
+}
+
+/// Takes in a message that may have no room or no group, or whose mailbox may not be there.
+fn take_in_if_room(
+    tx: &Tx<'_>,
+    registry: &mut Registry,
+    rules: Rules,
+    message: &Prepared,
+    mut route: Route,
+) -> Result<Admission, Failure> {
     if let Some(earlier) = accepted::find(tx, rules, message)? {
         return Ok(earlier.answer(message));
     }
-    let mut route = registry.route(rules.ns, &message.topic);
     let new_mailbox = message.topic.is_mailbox()
         && registry
             .named(rules.ns, &mailbox_name(&message.topic)?)
@@ -97,11 +126,7 @@ fn take_in_one(
     }
     let routed = write(tx, registry, rules, message, &route)?;
     accepted::remember(tx, rules, message, routed)?;
-    Ok(Admission::Accepted(Sent {
-        id: message.id,
-        routed: Some(routed),
-        duplicate_of: None,
-    }))
+    Ok(newly_accepted(message, routed))
 }
 
 fn mailbox_name(topic: &Topic) -> Result<GroupName, Failure> {

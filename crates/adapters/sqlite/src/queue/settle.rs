@@ -24,10 +24,10 @@ pub(super) enum Outcome {
     Lost,
 }
 
-/// Takes a lease's row, if it is still of this batch.
-const TAKE: &str = "DELETE FROM queue_leased
-    WHERE grp = ?1 AND deadline = ?2 AND seq = ?3 AND batch = ?4
-    RETURNING seq, rank, due, attempts, key, expires, shared";
+// Two statements, because RETURNING builds a table for its answer, which costs more than both.
+const FIND: &str = "SELECT seq, rank, due, attempts, key, expires, shared FROM queue_leased
+    WHERE grp = ?1 AND deadline = ?2 AND seq = ?3 AND batch = ?4";
+const REMOVE: &str = "DELETE FROM queue_leased WHERE grp = ?1 AND deadline = ?2 AND seq = ?3";
 const PUT: &str = "INSERT INTO queue_leased
     (grp, seq, rank, due, attempts, key, expires, shared, deadline, batch)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -40,9 +40,14 @@ pub(super) fn take(
     seq: i64,
     batch: i64,
 ) -> rusqlite::Result<Option<Held>> {
-    tx.prepare_cached(TAKE)?
+    let held = tx
+        .prepare_cached(FIND)?
         .query_row((grp, deadline, seq, batch), Held::of)
-        .optional()
+        .optional()?;
+    if held.is_some() {
+        tx.prepare_cached(REMOVE)?.execute((grp, deadline, seq))?;
+    }
+    Ok(held)
 }
 
 /// Settles each in turn.
