@@ -56,7 +56,7 @@ impl fmt::Display for LeaseToken {
 pub struct Lease {
     /// Proves the right; replaced by each extension.
     pub token: LeaseToken,
-    /// Its end by this process's monotonic clock, counted from before the request.
+    /// Its end by this process's monotonic clock, counted from before the backend granted it.
     pub deadline: Instant,
 }
 
@@ -207,8 +207,9 @@ pub struct Settled {
 /// - What is not settled, or is dropped, comes back at the latest `redelivery_lag` after the
 ///   lease's end, with one attempt more.
 /// - A settle after the lease's end, or by a token that an extension replaced, is
-///   [`LeaseLost`](crate::ErrorKind::LeaseLost) and changes nothing. Repeating a settle with its
-///   own token is `Ok` while the store remembers it.
+///   [`LeaseLost`](crate::ErrorKind::LeaseLost) and changes nothing. Repeating an ack, nack or dead
+///   letter with its own token is `Ok` while the store remembers it; a different settle by a token
+///   that was used is `LeaseLost`.
 /// - After `max_deliveries` deliveries a message that is nacked, or whose lease ends, becomes the
 ///   group's dead letter, with the reason, and with the errors and times of its last attempts.
 /// - A lease shorter than `min_lease` or longer than `max_lease` is

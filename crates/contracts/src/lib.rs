@@ -20,7 +20,7 @@
 //!   log. Nothing crosses it, not even a content hash.
 //! - **Time.** Callers give durations (delay, ttl, lease); the backend's clock turns them into
 //!   times. A lease comes back with a deadline on the caller's monotonic clock that counts from
-//!   before the request, so it is never later than the backend's own.
+//!   before the backend granted it, so it is never later than the backend's own.
 //! - **Retries.** A mutation is idempotent either by what it names (a message by its
 //!   idempotency key, a settle by its token, a holder by its name, a task by its id) or by the
 //!   [`OpId`] it carries: a repeat within the deduplication window answers with the first result.
