@@ -56,6 +56,7 @@ impl Bench {
         while self.rows(table) != rows {
             let now = tokio::time::Instant::now();
             assert!(now < deadline, "{} rows in {table}", self.rows(table));
+            // sleep: the interval of a poll with a deadline
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -169,6 +170,7 @@ async fn sums_stand_after_reopening_and_holders_expire() {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while bench.store.stat(&id).await.unwrap().holders > 0 {
         assert!(tokio::time::Instant::now() < deadline);
+        // sleep: the interval of a poll with a deadline
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let stats = bench.store.stats().await.unwrap();

@@ -142,6 +142,7 @@ impl Bench {
                 tokio::time::Instant::now() < deadline,
                 "{name} must be {state:?}"
             );
+            // sleep: the interval of a poll with a deadline
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -226,6 +226,7 @@ async fn until_gone(bench: &Bench, name: &str) {
             tokio::time::Instant::now() < deadline,
             "{name} must be forgotten"
         );
+        // sleep: the interval of a poll with a deadline
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

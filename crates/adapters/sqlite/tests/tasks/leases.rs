@@ -74,6 +74,7 @@ async fn an_extension_replaces_the_token_and_a_release_counts_no_attempt() {
     let lease = bench.tasks.extend(&claim.lease, LONG).await.unwrap();
     let stale = bench.tasks.release(&claim.lease).await;
     assert_eq!(stale.unwrap_err().kind(), ErrorKind::LeaseLost);
+    // sleep: the old lease must be over, were it not extended
     tokio::time::sleep(2 * BRIEF).await;
     assert_eq!(bench.state("a").await, TaskState::Running);
     bench.tasks.release(&lease).await.unwrap();
@@ -153,6 +154,7 @@ async fn closing_ends_a_wait() {
     let bench = Bench::new().await;
     let tasks = bench.tasks.clone();
     let waiting = tokio::spawn(async move { tasks.claim(request("s", PATIENCE)).await });
+    // sleep: lets the claim begin to wait; one that has not gets the same answer
     tokio::time::sleep(Duration::from_millis(20)).await;
     bench.tasks.close().await.unwrap();
     assert_eq!(
