@@ -1,2 +1,7 @@
 //! The `statehouse` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    statehouse_runtime::cli::main(statehouse_runtime::serve::serve)
+}

@@ -1,7 +1,7 @@
 //! `serve`: from a configuration to a service that listens, and back.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,8 +12,39 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::config::{Config, Token};
-use crate::http;
+use crate::config::{Config, Environment, Token, read_tokens};
+use crate::{adapters, http, telemetry};
+
+/// Runs the service of this process until a signal ends it. One line on standard output says
+/// where it listens, once it does.
+///
+/// # Errors
+/// Those of [`Service::open`] and [`Service::run`].
+pub async fn serve(config: Config) -> Result<()> {
+    telemetry::start_log(&config.log)?;
+    let tokens = read_tokens(&config.tokens, &Environment::of_process())?;
+    let metrics = match config.telemetry.metrics {
+        true => Some(telemetry::start_metrics()?),
+        false => None,
+    };
+    if let Some(metrics) = metrics.clone() {
+        tokio::spawn(telemetry::keep_up(metrics));
+    }
+    let stop = until_signalled()?;
+    let service = Service::open(config, &adapters::registry(), tokens, metrics).await?;
+    announce(&service);
+    service.run(stop).await
+}
+
+fn announce(service: &Service) {
+    let address = service.address();
+    for opened in service.app().backends().opened() {
+        let roles = opened.roles.join(", ");
+        tracing::info!(backend = %opened.endpoint, roles, "opened");
+    }
+    // Whoever does not read standard output does not need the line.
+    let _ = writeln!(io::stdout(), "statehouse listens on http://{address}");
+}
 
 /// A service that listens.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Logs and measures of the process.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -28,6 +28,7 @@ pub fn start_log(log: &Log) -> Result<()> {
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Text => lines.try_init(),

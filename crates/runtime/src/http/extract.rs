@@ -73,7 +73,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             .map(Self)
             .map_err(|error| {
                 let (path, text) = (error.path().to_string(), error.inner().to_string());
-                let text = clearer(&text).replace("unknown field", "unknown parameter");
+                let text = clearer(&text)
+                    .replace("unknown field", "unknown parameter")
+                    .replace("invalid digit found in string", "expected a whole number from 0 on");
                 let text = match path.as_str() {
                     "." | "" => text,
                     path if text.contains(&format!("`{path}`")) => text,
