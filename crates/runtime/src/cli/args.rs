@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 
 /// State and messaging for fleets of AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "statehouse", version = super::VERSION, propagate_version = true)]
+#[command(name = "statehouse", version = super::VERSION)]
 #[command(after_help = "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 lease lost or \
     cancelled, 6 unavailable, 7 not allowed, 8 unsupported, 9 quota, 10 damaged, 130 interrupted.")]
 pub struct Cli {
@@ -164,8 +164,8 @@ pub enum StateCommand {
         #[arg(value_parser = key)]
         key: StateKey,
         /// This version instead of the current one
-        #[arg(long, value_name = "N")]
-        version: Option<u64>,
+        #[arg(long, value_name = "VERSION")]
+        at: Option<u64>,
         /// Print only the data, as it is
         #[arg(long, conflicts_with = "json")]
         raw: bool,
@@ -761,4 +761,22 @@ pub enum SettleArg {
         #[arg(value_parser = parse_duration)]
         lease: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_flag_names_its_nearest() {
+        let error = Cli::try_parse_from(["statehouse", "state", "get", "a/b", "--rwa"]).unwrap_err();
+        assert!(error.to_string().contains("--raw"), "{error}");
+    }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
     let state = desk.state().await?;
     let state = &*state;
     match command {
-        StateCommand::Get { key, version, raw } => get(state, &key, version, raw, output).await,
+        StateCommand::Get { key, at, raw } => get(state, &key, at, raw, output).await,
         StateCommand::Put { key, value, when, ttl, content_type, op_id } => {
             let data = input::content(&value)?;
             let content_type = input::content_type(content_type.as_deref(), &data)?;
