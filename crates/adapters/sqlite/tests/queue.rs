@@ -1,0 +1,212 @@
+//! The queue's tables under random calls: what goes in comes out once, keys keep their order, and
+//! nothing is left behind.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use statehouse_contracts::{
+    Backoff, Consumer, Delivery, Endpoint, Factory, GroupName, GroupSpec, Message, MessageId,
+    Pattern, Payload, Priority, Producer, ProducerExt, QueueAdmin, Receive, Scope, SettleAction,
+    Topic,
+};
+use statehouse_sqlite::SqliteFactory;
+
+/// One random call.
+#[derive(Clone, Debug)]
+enum Step {
+    Send {
+        key: Option<u8>,
+        priority: u8,
+    },
+    Receive {
+        max: usize,
+    },
+    /// Settles the delivery at this place among those in hand.
+    Settle {
+        place: usize,
+        how: u8,
+    },
+    Redrive,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let send = (prop::option::of(0..3_u8), 0..3_u8)
+        .prop_map(|(key, priority)| Step::Send { key, priority });
+    prop_oneof![
+        3 => send,
+        2 => (1..5_usize).prop_map(|max| Step::Receive { max }),
+        4 => (any::<usize>(), 0..6_u8).prop_map(|(place, how)| Step::Settle { place, how }),
+        1 => Just(Step::Redrive),
+    ]
+}
+
+/// A group that hears everything, and what a test has in hand of it.
+struct Desk<'h> {
+    consumer: &'h dyn Consumer,
+    group: GroupName,
+    in_hand: Vec<Delivery>,
+    acked: HashMap<MessageId, u32>,
+    dead: u64,
+}
+
+impl Desk<'_> {
+    async fn receive(&mut self, max: usize) -> usize {
+        let receive = Receive::new(max, Duration::ZERO);
+        let got = self.consumer.receive(&self.group, receive).await.unwrap();
+        for delivery in &got {
+            let key = &delivery.message().ordering_key;
+            let busy = |other: &&Delivery| key.is_some() && other.message().ordering_key == *key;
+            assert!(
+                !self.in_hand.iter().any(|other| busy(&other)),
+                "two of one key at a time"
+            );
+        }
+        let count = got.len();
+        self.in_hand.extend(got);
+        count
+    }
+
+    async fn settle(&mut self, place: usize, how: u8) {
+        if self.in_hand.is_empty() {
+            return;
+        }
+        let delivery = self.in_hand.swap_remove(place % self.in_hand.len());
+        let settle = match how {
+            0 => delivery.nack("no"),
+            1 => delivery.dead_letter("never"),
+            _ => delivery.ack(),
+        };
+        match settle.action {
+            SettleAction::Ack => *self.acked.entry(delivery.message().id).or_default() += 1,
+            SettleAction::DeadLetter { .. } => self.dead += 1,
+            _ if delivery.attempt == 3 => self.dead += 1,
+            _ => {}
+        }
+        for settled in self.consumer.settle(vec![settle]).await.unwrap() {
+            settled.unwrap();
+        }
+    }
+
+    async fn redrive(&mut self) {
+        let redriven = self.consumer.redrive(&self.group, None).await.unwrap();
+        assert_eq!(redriven, self.dead);
+        self.dead = 0;
+    }
+
+    async fn check_counts(&self, sent: usize) {
+        let counts = self.consumer.counts(&self.group).await.unwrap();
+        let acked = self.acked.len() as u64;
+        assert_eq!(counts.in_flight, self.in_hand.len() as u64);
+        assert_eq!(counts.dead, self.dead);
+        assert_eq!(
+            counts.ready + counts.in_flight + counts.dead + acked,
+            sent as u64
+        );
+    }
+
+    /// Acknowledges everything there is.
+    async fn drain(&mut self) {
+        self.redrive().await;
+        while !self.in_hand.is_empty() || self.receive(16).await > 0 {
+            self.settle(0, 9).await;
+        }
+    }
+}
+
+fn left_behind(path: &Path) -> Vec<(&'static str, i64)> {
+    const TABLES: [&str; 10] = [
+        "queue_message",
+        "queue_share",
+        "queue_ready",
+        "queue_key",
+        "queue_waiting",
+        "queue_delayed",
+        "queue_leased",
+        "queue_expiry",
+        "queue_dead",
+        "queue_error",
+    ];
+    let connection = Connection::open(path).unwrap();
+    let count = |table: &'static str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        (
+            table,
+            connection.query_row(&sql, (), |row| row.get(0)).unwrap(),
+        )
+    };
+    let counts = TABLES.map(count);
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+async fn run(steps: Vec<Step>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let endpoint = Endpoint::parse(&format!("sqlite:{}?synchronous=normal", path.display()));
+    let backend = SqliteFactory.open(&endpoint.unwrap()).await.unwrap();
+    let scope = Scope::parse("default", "test").unwrap();
+    let consumer = backend.consumer(&scope).await.unwrap();
+    let producer = backend.producer(&scope).await.unwrap();
+    let mut desks = Vec::new();
+    for name in ["first", "second"] {
+        let group = GroupName::new(name).unwrap();
+        let spec = GroupSpec {
+            backoff: Backoff::NONE,
+            max_deliveries: 3,
+            ..GroupSpec::new(Pattern::new("#").unwrap())
+        };
+        consumer.declare(&group, &spec).await.unwrap();
+        desks.push(Desk {
+            consumer: &*consumer,
+            group,
+            in_hand: Vec::new(),
+            acked: HashMap::new(),
+            dead: 0,
+        });
+    }
+    let mut sent = 0;
+    for (at, step) in steps.into_iter().enumerate() {
+        let desk = &mut desks[at % 2];
+        match step {
+            Step::Send { key, priority } => {
+                sent += 1;
+                send(&*producer, key, priority).await;
+            }
+            Step::Receive { max } => drop(desk.receive(max).await),
+            Step::Settle { place, how } => desk.settle(place, how).await,
+            Step::Redrive => desk.redrive().await,
+        }
+        desks[at % 2].check_counts(sent).await;
+    }
+    for desk in &mut desks {
+        desk.drain().await;
+        assert_eq!(desk.acked.len(), sent);
+        assert!(desk.acked.values().all(|times| *times == 1));
+        desk.check_counts(sent).await;
+    }
+    drop(desks);
+    backend.close().await.unwrap();
+    assert_eq!(left_behind(&path), Vec::new());
+}
+
+async fn send(producer: &dyn Producer, key: Option<u8>, priority: u8) {
+    let message = Message {
+        ordering_key: key.map(|key| key.to_string()),
+        priority: Priority::new(priority).unwrap(),
+        ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
+    };
+    let sent = producer.send_one(message).await.unwrap();
+    assert_eq!(sent.routed, Some(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_goes_in_comes_out_once_and_leaves_nothing(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}
