@@ -55,6 +55,7 @@ impl House {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.count(sql) != wanted {
             assert!(Instant::now() < deadline, "{sql} is {}", self.count(sql));
+            // sleep: between two looks of a poll with a deadline
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
