@@ -10,7 +10,7 @@ use statehouse_contracts::{
     Version, Write,
 };
 
-use crate::{Context, Failure, ensure, ensure_eq, eventually, some};
+use crate::{Context, Failure, ensure, ensure_eq, eventually, fail, some};
 
 /// A handle on state, and short ways to use it. All keys are of the kind `note`.
 #[derive(Clone, Debug)]
@@ -21,6 +21,9 @@ pub(crate) struct Shelf {
     /// How long a case watches that nothing happens.
     pub(crate) quiet: Duration,
 }
+
+/// More pages than any case has: who gets more is given the same ones again and again.
+pub(crate) const MOST_PAGES: usize = 10_000;
 
 /// A time to live that a case waits out.
 pub(crate) const BRIEF: Duration = Duration::from_millis(250);
@@ -166,7 +169,7 @@ impl Shelf {
     /// All versions of `note/<id>`, newest first, over pages of any size.
     pub(crate) async fn history(&self, id: &str) -> Result<Vec<Record>, Failure> {
         let mut all: Vec<Record> = Vec::new();
-        loop {
+        for _ in 0..MOST_PAGES {
             let query = HistoryQuery {
                 before: all.last().map(|record| record.version),
                 ..HistoryQuery::default()
@@ -177,6 +180,7 @@ impl Shelf {
             }
             all.extend(page);
         }
+        fail("the pages come to no end")
     }
 
     /// The versions of `note/<id>`, newest first, must be these lines, see [`line`].
@@ -200,7 +204,7 @@ impl Shelf {
         limit: usize,
     ) -> Result<Vec<Change>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), after.clone());
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = self.state.changes(&cursor, limit, Duration::ZERO).await?;
             ensure(
                 limit == 0 || page.changes.len() <= limit,
@@ -212,6 +216,7 @@ impl Shelf {
             all.extend(page.changes);
             cursor = page.next;
         }
+        fail("the pages come to no end")
     }
 
     /// The changes after `after` must be these, in short, see [`told`].
@@ -236,7 +241,7 @@ impl Shelf {
     /// The records that a list shows, over all of its pages.
     pub(crate) async fn records(&self, mut query: ListQuery) -> Result<Vec<Record>, Failure> {
         let mut all = Vec::new();
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = self.state.list(query.clone()).await?;
             let fits = query.limit == 0 || page.items.len() <= query.limit;
             ensure(fits, "a page holds at most the limit")?;
@@ -246,6 +251,7 @@ impl Shelf {
                 return Ok(all);
             }
         }
+        fail("the pages come to no end")
     }
 }
 

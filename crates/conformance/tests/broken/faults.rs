@@ -63,8 +63,24 @@ pub(crate) enum Fault {
     AppliesHalf,
     /// Applies a repeated op_id again.
     IgnoresOpIds,
+    /// Lets versions of a forgotten key begin at 1 again.
+    RestartsVersions,
+    /// Tells only the first of several conflicts.
+    HidesConflicts,
+    /// Says that it pruned and keeps everything.
+    IgnoresPrunes,
+    /// Lists deleted records as well.
+    ListsTombstones,
     /// Tells a reader of the change log less than there is.
     SkipsChanges,
+    /// Takes a lost cursor for the end of the log.
+    HidesLostCursors,
+    /// Trims what followers have not read.
+    TrimsPastFollowers,
+    /// Commits writes without their messages.
+    LosesOutboxMessages,
+    /// Lets two relays work at the same time.
+    SharesOutboxLeases,
     /// Puts the first task of a push on top.
     ReversesPushes,
     /// Takes subtasks for tasks of their own.
@@ -73,6 +89,10 @@ pub(crate) enum Fault {
     DropsOutcomes,
     /// Counts every attempt of a task as the first.
     ForgetsTaskAttempts,
+    /// Completes a task and gives it out again.
+    ReplaysCompletedTasks,
+    /// Takes any settle of a task for good.
+    HidesLostTaskLeases,
     /// Says that a task is cancelled and lets it be.
     IgnoresCancels,
 }
@@ -218,6 +238,7 @@ pub(crate) const FAULTS: &[(Fault, &[&str])] = &[
             "state::preconditions::absent_fails_for_a_live_record",
             "state::races::of_racing_writers_under_a_version_one_wins",
             "state::races::of_racing_creators_one_wins",
+            "state::agrees_with_the_model",
         ],
     ),
     (
@@ -229,11 +250,52 @@ pub(crate) const FAULTS: &[(Fault, &[&str])] = &[
         &["state::op_ids::a_repeat_answers_the_first_result"],
     ),
     (
+        Fault::RestartsVersions,
+        &[
+            "state::prune::versions_never_come_twice_after_a_key_is_forgotten",
+            "state::prune::new_keys_start_above_the_floor",
+        ],
+    ),
+    (
+        Fault::HidesConflicts,
+        &["state::preconditions::a_conflict_names_every_failed_write"],
+    ),
+    (
+        Fault::IgnoresPrunes,
+        &[
+            "state::prune::keep_last_keeps_the_newest_versions",
+            "state::prune::a_pruned_version_reads_as_pruned",
+        ],
+    ),
+    (
+        Fault::ListsTombstones,
+        &["state::listing::tombstones_are_listed_only_if_asked"],
+    ),
+    (
         Fault::SkipsChanges,
         &[
             "changes::log::every_write_is_a_change_in_order",
             "changes::racing::a_reader_beside_many_writers_misses_nothing",
         ],
+    ),
+    (
+        Fault::HidesLostCursors,
+        &[
+            "changes::cursors::a_trimmed_cursor_is_lost",
+            "changes::cursors::a_cursor_of_another_namespace_is_lost",
+        ],
+    ),
+    (
+        Fault::TrimsPastFollowers,
+        &["changes::followers::a_follower_holds_back_trimming"],
+    ),
+    (
+        Fault::LosesOutboxMessages,
+        &["outbox::order::entries_come_in_the_order_of_their_commits"],
+    ),
+    (
+        Fault::SharesOutboxLeases,
+        &["outbox::leases::while_one_owner_holds_it_no_other_gets_it"],
     ),
     (
         Fault::ReversesPushes,
@@ -245,11 +307,28 @@ pub(crate) const FAULTS: &[(Fault, &[&str])] = &[
     ),
     (
         Fault::DropsOutcomes,
-        &["tasks::outcomes::outcomes_come_in_the_order_pushed"],
+        &[
+            "tasks::outcomes::outcomes_come_in_the_order_pushed",
+            "tasks::agrees_with_the_model",
+        ],
     ),
     (
         Fault::ForgetsTaskAttempts,
         &["tasks::retries::attempts_count_from_one"],
+    ),
+    (
+        Fault::ReplaysCompletedTasks,
+        &[
+            "tasks::settling::a_completed_task_never_runs_again",
+            "tasks::racing::of_racing_workers_one_gets_each_task",
+        ],
+    ),
+    (
+        Fault::HidesLostTaskLeases,
+        &[
+            "tasks::leases::a_token_is_stale_when_another_has_the_task",
+            "tasks::leases::a_token_is_stale_after_the_end_of_its_lease",
+        ],
     ),
     (
         Fault::IgnoresCancels,

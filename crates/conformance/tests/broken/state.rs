@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_contracts::{
-    Applied, ChangeLog, ChangePage, Cursor, Follower, FollowerName, FollowerSpec, HistoryQuery,
-    Lease, LeaseToken, ListQuery, Outbox, OutboxEntry, OutboxSettle, Page, PageCursor,
-    Precondition, Prune, Pruned, Record, Result, StateCapability, StateKey, StateManager,
-    Transaction, Trim, Version,
+    Applied, ChangeLog, ChangePage, Cursor, Error, ErrorKind, Follower, FollowerName, FollowerSpec,
+    HistoryQuery, Lease, LeaseToken, ListQuery, Outbox, OutboxEntry, OutboxSettle, Page,
+    PageCursor, Precondition, Prune, Pruned, Record, Result, StateCapability, StateKey,
+    StateManager, Transaction, Trim, Version, Write,
 };
 
 use crate::Broken;
@@ -25,6 +25,52 @@ impl Broken<dyn StateManager> {
         }
         applied
     }
+
+    /// Makes a key that is not known at version 1, whatever versions it had.
+    async fn apply_anew(&self, transaction: Transaction) -> Result<Applied> {
+        let [write] = &transaction.writes[..] else {
+            return self.inner.apply(transaction).await;
+        };
+        let history = self.inner.history(&write.key, HistoryQuery::default());
+        if !history.await?.is_empty() {
+            return self.inner.apply(transaction).await;
+        }
+        let applied = self.inner.apply(transaction.clone()).await?;
+        let made = self
+            .inner
+            .get_many(std::slice::from_ref(&write.key))
+            .await?
+            .pop();
+        let Some(Some(record)) = made else {
+            return Ok(applied);
+        };
+        let forget = Prune {
+            tombstones: Some(Duration::ZERO),
+            ..Prune::default()
+        };
+        self.inner
+            .apply(Transaction::of(Write::delete(write.key.clone())))
+            .await?;
+        self.inner.prune(forget).await?;
+        self.inner
+            .import(vec![Record {
+                version: 1,
+                ..record
+            }])
+            .await?;
+        Ok(Applied {
+            versions: vec![1],
+            ..applied
+        })
+    }
+}
+
+/// The error with the first of its conflicts.
+fn first_conflict(error: Error) -> Error {
+    match error.conflict_list().first() {
+        Some(first) => Error::conflicts(vec![first.clone()]),
+        None => error,
+    }
 }
 
 #[async_trait]
@@ -36,6 +82,11 @@ impl StateManager for Broken<dyn StateManager> {
     async fn apply(&self, mut transaction: Transaction) -> Result<Applied> {
         match self.fault {
             Fault::AppliesHalf => return self.apply_half(transaction).await,
+            Fault::RestartsVersions => return self.apply_anew(transaction).await,
+            Fault::HidesConflicts => {
+                return self.inner.apply(transaction).await.map_err(first_conflict);
+            }
+            Fault::LosesOutboxMessages => transaction.messages.clear(),
             Fault::IgnoresOpIds => transaction.op_id = None,
             Fault::IgnoresPreconditions => {
                 let writes = transaction.writes.iter_mut();
@@ -54,7 +105,8 @@ impl StateManager for Broken<dyn StateManager> {
         self.inner.read_version(key, version).await
     }
 
-    async fn list(&self, query: ListQuery) -> Result<Page<Record>> {
+    async fn list(&self, mut query: ListQuery) -> Result<Page<Record>> {
+        query.tombstones |= self.is(Fault::ListsTombstones);
         self.inner.list(query).await
     }
 
@@ -63,6 +115,9 @@ impl StateManager for Broken<dyn StateManager> {
     }
 
     async fn prune(&self, prune: Prune) -> Result<Pruned> {
+        if self.is(Fault::IgnoresPrunes) {
+            return Ok(Pruned::default());
+        }
         self.inner.prune(prune).await
     }
 
@@ -82,7 +137,15 @@ impl StateManager for Broken<dyn StateManager> {
 #[async_trait]
 impl ChangeLog for Broken<dyn StateManager> {
     async fn changes(&self, after: &Cursor, limit: usize, wait: Duration) -> Result<ChangePage> {
-        let mut page = self.inner.changes(after, limit, wait).await?;
+        let answer = self.inner.changes(after, limit, wait).await;
+        let lost = |error: &Error| error.kind() == ErrorKind::CursorLost;
+        if self.is(Fault::HidesLostCursors) && answer.as_ref().is_err_and(lost) {
+            return Ok(ChangePage {
+                changes: Vec::new(),
+                next: after.clone(),
+            });
+        }
+        let mut page = answer?;
         if self.is(Fault::SkipsChanges) && page.changes.len() > 1 {
             page.changes.remove(0);
         }
@@ -114,6 +177,13 @@ impl ChangeLog for Broken<dyn StateManager> {
     }
 
     async fn trim(&self, trim: Trim) -> Result<u64> {
+        if self.is(Fault::TrimsPastFollowers) {
+            for follower in self.inner.followers().await? {
+                self.inner
+                    .advance(&follower.name, &self.inner.head().await?)
+                    .await?;
+            }
+        }
         self.inner.trim(trim).await
     }
 }
@@ -121,6 +191,11 @@ impl ChangeLog for Broken<dyn StateManager> {
 #[async_trait]
 impl Outbox for Broken<dyn StateManager> {
     async fn outbox_lease(&self, owner: &str, lease: Duration) -> Result<Option<Lease>> {
+        let owner = if self.is(Fault::SharesOutboxLeases) {
+            "everybody"
+        } else {
+            owner
+        };
         self.inner.outbox_lease(owner, lease).await
     }
 

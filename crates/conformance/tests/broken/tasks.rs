@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use statehouse_contracts::{
-    Claim, ClaimRequest, Page, Push, Pushed, Result, StackDepth, StackName, Task, TaskCapability,
-    TaskId, TaskQuery, TaskSettle, TaskSettled, TaskStack,
+    Claim, ClaimRequest, Error, ErrorKind, Page, Push, Pushed, Result, StackDepth, StackName, Task,
+    TaskCapability, TaskId, TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskState,
 };
 
 use crate::Broken;
@@ -37,7 +37,25 @@ impl TaskStack for Broken<dyn TaskStack> {
     }
 
     async fn settle(&self, batch: Vec<TaskSettle>) -> Result<Vec<Result<TaskSettled>>> {
-        self.inner.settle(batch).await
+        let batch = batch.into_iter().map(|settle| match settle {
+            TaskSettle::Complete { token, .. } if self.is(Fault::ReplaysCompletedTasks) => {
+                TaskSettle::Release { token }
+            }
+            other => other,
+        });
+        let mut answers = self.inner.settle(batch.collect()).await?;
+        if self.is(Fault::HidesLostTaskLeases) {
+            for answer in &mut answers {
+                let lost = |error: &Error| error.kind() == ErrorKind::LeaseLost;
+                if answer.as_ref().is_err_and(lost) {
+                    *answer = Ok(TaskSettled {
+                        state: TaskState::Running,
+                        lease: None,
+                    });
+                }
+            }
+        }
+        Ok(answers)
     }
 
     async fn cancel(&self, id: &TaskId) -> Result<u64> {

@@ -7,8 +7,8 @@ use statehouse_contracts::{
     Transaction,
 };
 
-use crate::cases::shelf::{LONG, Shelf};
-use crate::{Context, Failure, ensure_eq, some};
+use crate::cases::shelf::{LONG, MOST_PAGES, Shelf};
+use crate::{Context, Failure, ensure_eq, fail, some};
 
 /// A lease that a case waits out.
 pub(super) const BRIEF: Duration = Duration::from_millis(200);
@@ -123,7 +123,7 @@ impl Relay {
     /// All parked entries, over pages of any size.
     pub(super) async fn parked(&self, limit: usize) -> Result<Vec<OutboxEntry>, Failure> {
         let (mut all, mut after) = (Vec::new(), None);
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = self
                 .shelf
                 .state
@@ -135,6 +135,7 @@ impl Relay {
                 return Ok(all);
             }
         }
+        fail("the pages come to no end")
     }
 
     /// So many entries must wait to be sent.

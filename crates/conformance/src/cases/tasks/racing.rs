@@ -7,7 +7,7 @@ use statehouse_contracts::TaskState;
 
 use crate::case::case;
 use crate::cases::yard::{Yard, task};
-use crate::{Case, Context, Failure, Outcome, ensure_eq};
+use crate::{Case, Context, Failure, Outcome, ensure, ensure_eq};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -33,6 +33,7 @@ async fn work(workers: Vec<Yard>) -> Result<BTreeMap<String, u32>, Failure> {
                     if claims.is_empty() {
                         return Ok::<_, Failure>(own);
                     }
+                    ensure(own.len() <= TASKS, "no more is claimed than there is")?;
                     for claim in claims {
                         yard.complete(&claim).await?;
                         own.push(claim.task.id.to_string());
@@ -120,6 +121,7 @@ async fn racing_pushes_stay_whole(cx: Context) -> Outcome {
     let mut names = Vec::new();
     while let Some(claim) = yard.claim_now(1).await?.pop() {
         names.push(claim.task.id.to_string());
+        ensure(names.len() <= 30, "no more is claimed than there is")?;
     }
     ensure_eq(names.len(), 30, "the number of tasks")?;
     for three in names.chunks(3) {
