@@ -1,5 +1,6 @@
 //! The queue's tables under random calls: what goes in comes out once, keys keep their order, and
 //! nothing is left behind.
+#![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -7,8 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use statehouse_contracts::{
     Backoff, Consumer, Delivery, Endpoint, Factory, GroupName, GroupSpec, Message, MessageId,
-    Pattern, Payload, Priority, Producer, ProducerExt, QueueAdmin, Receive, Scope, SettleAction,
-    Topic,
+    Pattern, Payload, Priority, Producer, ProducerExt, Receive, Scope, SettleAction, Topic,
 };
 use statehouse_sqlite::SqliteFactory;
 
