@@ -15,8 +15,10 @@ use crate::config::parse_duration;
 /// State and messaging for fleets of AI agents.
 #[derive(Debug, Parser)]
 #[command(name = "statehouse", version = super::VERSION)]
-#[command(after_help = "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 lease lost or \
-    cancelled, 6 unavailable, 7 not allowed, 8 unsupported, 9 quota, 10 damaged, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 done, 2 wrong input, 3 not found, 4 conflict, 5 lease lost or \
+    cancelled, 6 unavailable, 7 not allowed, 8 unsupported, 9 quota, 10 damaged, 130 interrupted."
+)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -776,7 +778,8 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_names_its_nearest() {
-        let error = Cli::try_parse_from(["statehouse", "state", "get", "a/b", "--rwa"]).unwrap_err();
+        let error =
+            Cli::try_parse_from(["statehouse", "state", "get", "a/b", "--rwa"]).unwrap_err();
         assert!(error.to_string().contains("--raw"), "{error}");
     }
 }

@@ -24,7 +24,9 @@ pub(super) fn run(
         ConfigCommand::Check => {
             let loaded = load(sources)?;
             read_tokens(&loaded.config.tokens, environment)?;
-            let from = loaded.file.map_or("no file".to_owned(), |file| file.display().to_string());
+            let from = loaded
+                .file
+                .map_or("no file".to_owned(), |file| file.display().to_string());
             output.text(&format!("the configuration is right ({from})"))
         }
     }
@@ -36,14 +38,19 @@ fn show(loaded: &Loaded, output: &Output) -> Result<()> {
             .shown
             .iter()
             .map(|shown| {
-                let value = serde_json::json!({ "value": shown.value, "origin": shown.origin.to_string() });
+                let value =
+                    serde_json::json!({ "value": shown.value, "origin": shown.origin.to_string() });
                 (shown.key.clone(), value)
             })
             .collect();
         return output.document(&keys);
     }
     let rows = loaded.shown.iter().map(|shown| {
-        [shown.key.clone(), shown.value.clone(), shown.origin.to_string()]
+        [
+            shown.key.clone(),
+            shown.value.clone(),
+            shown.origin.to_string(),
+        ]
     });
     output.text(&table(["key", "value", "from"], rows.collect()))
 }

@@ -21,7 +21,14 @@ impl Desk {
     /// With one backend for every role: a running service.
     pub fn of_service(service: Arc<dyn Backend>, scope: Scope) -> Self {
         let (state, messages, tasks) = (service.clone(), service.clone(), service.clone());
-        Self { scope, is_service: true, state, messages, tasks, references: service }
+        Self {
+            scope,
+            is_service: true,
+            state,
+            messages,
+            tasks,
+            references: service,
+        }
     }
 
     /// With a backend for each role.
@@ -32,7 +39,14 @@ impl Desk {
         references: Arc<dyn Backend>,
         scope: Scope,
     ) -> Self {
-        Self { scope, is_service: false, state, messages, tasks, references }
+        Self {
+            scope,
+            is_service: false,
+            state,
+            messages,
+            tasks,
+            references,
+        }
     }
 
     /// Whether a running service does the work, with its own background services.
@@ -95,7 +109,10 @@ impl Desk {
             ("references", &self.references),
         ];
         for (role, backend) in roles {
-            match backends.iter_mut().find(|(_, known)| Arc::ptr_eq(known, backend)) {
+            match backends
+                .iter_mut()
+                .find(|(_, known)| Arc::ptr_eq(known, backend))
+            {
                 Some((roles, _)) => roles.push(role),
                 None => backends.push((vec![role], Arc::clone(backend))),
             }

@@ -36,23 +36,40 @@ struct BackendReport {
     problem: Option<Error>,
 }
 
-async fn examine(roles: &[&'static str], backend: &Arc<dyn Backend>, scope: &Scope) -> BackendReport {
+async fn examine(
+    roles: &[&'static str],
+    backend: &Arc<dyn Backend>,
+    scope: &Scope,
+) -> BackendReport {
     let started = Instant::now();
     let info = tokio::time::timeout(Duration::from_secs(10), backend.info()).await;
     let reached_in = started.elapsed();
     let (name, roles) = (backend.name().to_owned(), roles.join(", "));
     let info = info.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Timeout, format!("{name} did not answer within 10 s")))
+        Err(Error::new(
+            ErrorKind::Timeout,
+            format!("{name} did not answer within 10 s"),
+        ))
     });
     match info {
-        Err(problem) => {
-            BackendReport { name, roles, reached_in, facts: Vec::new(), problem: Some(problem) }
-        }
+        Err(problem) => BackendReport {
+            name,
+            roles,
+            reached_in,
+            facts: Vec::new(),
+            problem: Some(problem),
+        },
         Ok(info) => {
             let mut facts = vec![("server".to_owned(), info.server)];
             facts.extend(info.facts);
             facts.extend(capabilities(backend, scope).await);
-            BackendReport { name, roles, reached_in, facts, problem: None }
+            BackendReport {
+                name,
+                roles,
+                reached_in,
+                facts,
+                problem: None,
+            }
         }
     }
 }
@@ -63,48 +80,95 @@ async fn capabilities(backend: &Arc<dyn Backend>, scope: &Scope) -> Vec<(String,
     let mut add = |role: &str, text: String| facts.push((role.to_owned(), text));
     if let Ok(producer) = backend.producer(scope).await {
         let can = producer.capability();
-        let dedup = can.dedup_window.map_or("no".to_owned(), |window| format!("{window:?} of"));
-        let delay = can.max_delay.map_or("no delays".to_owned(), |_| "delays".to_owned());
-        add("sends", format!(
-            "{}; {dedup} deduplication; {delay}; payloads up to {} bytes",
-            durability(can.durability), can.max_payload
-        ));
+        let dedup = can
+            .dedup_window
+            .map_or("no".to_owned(), |window| format!("{window:?} of"));
+        let delay = can
+            .max_delay
+            .map_or("no delays".to_owned(), |_| "delays".to_owned());
+        add(
+            "sends",
+            format!(
+                "{}; {dedup} deduplication; {delay}; payloads up to {} bytes",
+                durability(can.durability),
+                can.max_payload
+            ),
+        );
     }
     if let Ok(consumer) = backend.consumer(scope).await {
         let can = consumer.capability();
-        let keys = if can.ordering_keys { "ordering keys" } else { "no ordering keys" };
-        let acks = if can.ack_confirmed { "acks are final" } else { "acked messages may come back after a crash" };
-        add("receives", format!(
-            "{keys}; {} priorities; {acks}; {}; {}", can.priorities, fencing(can.fencing), wake(can.wake)
-        ));
+        let keys = if can.ordering_keys {
+            "ordering keys"
+        } else {
+            "no ordering keys"
+        };
+        let acks = if can.ack_confirmed {
+            "acks are final"
+        } else {
+            "acked messages may come back after a crash"
+        };
+        add(
+            "receives",
+            format!(
+                "{keys}; {} priorities; {acks}; {}; {}",
+                can.priorities,
+                fencing(can.fencing),
+                wake(can.wake)
+            ),
+        );
     }
     if let Ok(state) = backend.state(scope).await {
         let can = state.capability();
-        add("state", format!(
-            "{}; records up to {} bytes; {}", durability(can.durability), can.max_data, wake(can.wake)
-        ));
+        add(
+            "state",
+            format!(
+                "{}; records up to {} bytes; {}",
+                durability(can.durability),
+                can.max_data,
+                wake(can.wake)
+            ),
+        );
     }
     if let Ok(tasks) = backend.tasks(scope).await {
         let can = tasks.capability();
-        add("tasks", format!(
-            "{}; {}; nesting up to {}", durability(can.durability), fencing(can.fencing), can.max_nesting
-        ));
+        add(
+            "tasks",
+            format!(
+                "{}; {}; nesting up to {}",
+                durability(can.durability),
+                fencing(can.fencing),
+                can.max_nesting
+            ),
+        );
     }
     if let Ok(references) = backend.references(scope).await {
         let can = references.capability();
-        let quota = can.quota.map_or("no quota".to_owned(), |quota| format!("quota {quota} bytes"));
-        add("references", format!(
-            "{}; content up to {} bytes; {quota}", durability(can.durability), can.max_content
-        ));
+        let quota = can.quota.map_or("no quota".to_owned(), |quota| {
+            format!("quota {quota} bytes")
+        });
+        add(
+            "references",
+            format!(
+                "{}; content up to {} bytes; {quota}",
+                durability(can.durability),
+                can.max_content
+            ),
+        );
     }
     facts
 }
 
 fn durability(durability: Durability) -> &'static str {
     match durability {
-        Durability { node_loss: true, .. } => "survives the loss of a node",
-        Durability { power_loss: true, .. } => "survives a loss of power",
-        Durability { process_kill: true, .. } => "survives a kill of the process, not a loss of power",
+        Durability {
+            node_loss: true, ..
+        } => "survives the loss of a node",
+        Durability {
+            power_loss: true, ..
+        } => "survives a loss of power",
+        Durability {
+            process_kill: true, ..
+        } => "survives a kill of the process, not a loss of power",
         Durability { .. } => "survives nothing",
     }
 }
@@ -126,7 +190,10 @@ fn wake(wake: Wake) -> String {
 impl BackendReport {
     fn text(&self) -> String {
         let state = match &self.problem {
-            None => format!("reached in {:.1} ms", self.reached_in.as_secs_f64() * 1000.0),
+            None => format!(
+                "reached in {:.1} ms",
+                self.reached_in.as_secs_f64() * 1000.0
+            ),
             Some(problem) => format!("NOT reached: {problem}"),
         };
         let mut text = format!("{} (for {}): {state}", self.name, self.roles);

@@ -23,7 +23,9 @@ where
 {
     let cli = Cli::parse();
     let json = cli.common.json;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(command(cli, serve)),
         Err(error) => Err(Error::internal("no threads can be started").with_source(error)),
@@ -53,17 +55,29 @@ where
         Command::Doctor => at_desk(&common, &output, DeskWork::Doctor).await,
         Command::Config(command) => {
             let environment = Environment::of_process();
-            config::run(command, &sources(&common, Vec::new())?, &environment, &output)
+            config::run(
+                command,
+                &sources(&common, Vec::new())?,
+                &environment,
+                &output,
+            )
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "statehouse", &mut script);
             output.raw(&script)
         }
-        Command::Man { out } => clap_mangen::generate_to(Cli::command(), &out).map_err(|error| {
-            let message = format!("the manual cannot be written into {}: {error}", out.display());
-            Error::new(ErrorKind::PermissionDenied, message)
-        }),
+        Command::Man { out } => {
+            let written = std::fs::create_dir_all(&out)
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), &out));
+            written.map_err(|error| {
+                let message = format!(
+                    "the manual cannot be written into {}: {error}",
+                    out.display()
+                );
+                Error::new(ErrorKind::PermissionDenied, message)
+            })
+        }
     }
 }
 
@@ -113,12 +127,24 @@ impl Opened {
             }
             let service = registry.open(&endpoint).await?;
             let desk = Desk::of_service(statehouse_layers::guard(service), scope);
-            return Ok(Self { desk, backends: None });
+            return Ok(Self {
+                desk,
+                backends: None,
+            });
         }
         let backends = Backends::open(config, &registry).await?;
-        let Backends { state, messages, tasks, references, .. } = backends.clone();
+        let Backends {
+            state,
+            messages,
+            tasks,
+            references,
+            ..
+        } = backends.clone();
         let desk = Desk::of_backends(state, messages, tasks, references, scope);
-        Ok(Self { desk, backends: Some(backends) })
+        Ok(Self {
+            desk,
+            backends: Some(backends),
+        })
     }
 
     async fn close(self) -> Result<()> {
@@ -130,8 +156,10 @@ impl Opened {
 }
 
 fn scope(common: &Common, config: &Config) -> Result<Scope> {
-    let namespace: Namespace =
-        common.namespace.clone().unwrap_or_else(|| config.namespaces.default.clone());
+    let namespace: Namespace = common
+        .namespace
+        .clone()
+        .unwrap_or_else(|| config.namespaces.default.clone());
     let principal = match &common.principal {
         Some(principal) => principal.clone(),
         None => Principal::new("cli")?,
@@ -153,20 +181,38 @@ fn sources(common: &Common, flags: Vec<Override>) -> Result<Sources> {
     }
     overrides.extend(flags);
     let directory = std::env::current_dir().map_err(|error| {
-        Error::new(ErrorKind::PermissionDenied, format!("the working directory cannot be used: {error}"))
+        Error::new(
+            ErrorKind::PermissionDenied,
+            format!("the working directory cannot be used: {error}"),
+        )
     })?;
     let environment = Environment::of_process();
-    Ok(Sources { file: common.config.clone(), directory, environment, overrides })
+    Ok(Sources {
+        file: common.config.clone(),
+        directory,
+        environment,
+        overrides,
+    })
 }
 
 fn serve_flags(flags: &Serve) -> Vec<Override> {
-    let listen = flags.listen.iter().map(|value| Override::new("server.listen", value, "--listen"));
-    let backend = flags.backend.iter().map(|value| Override::new("backends.default", value, "--backend"));
+    let listen = flags
+        .listen
+        .iter()
+        .map(|value| Override::new("server.listen", value, "--listen"));
+    let backend = flags
+        .backend
+        .iter()
+        .map(|value| Override::new("backends.default", value, "--backend"));
     listen.chain(backend).collect()
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
-    error.kind() == ErrorKind::Closed && error.context().iter().any(|(name, _)| *name == "standard output")
+    error.kind() == ErrorKind::Closed
+        && error
+            .context()
+            .iter()
+            .any(|(name, _)| *name == "standard output")
 }
 
 /// Tells what went wrong: on one line for people, as a problem document for programs.

@@ -20,14 +20,17 @@ pub(super) fn key(text: &str) -> Result<StateKey, String> {
 
 /// `NAME=VALUE`
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write NAME=VALUE"))?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} has no =; write NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 /// `0..=9`
 pub(super) fn priority(text: &str) -> Result<Priority, String> {
-    let level: u8 = text.parse().map_err(|_| format!("{text:?} is no number from 0 to 9"))?;
+    let level: u8 = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no number from 0 to 9"))?;
     Priority::new(level).map_err(|error| error.message().to_owned())
 }
 
@@ -56,12 +59,17 @@ pub(super) fn content(argument: &str) -> Result<Bytes> {
     let read = match argument.strip_prefix('@') {
         _ if argument == "-" => {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).map_err(|e| ("standard input", e))
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+                .map_err(|e| ("standard input", e))
         }
         Some(file) => std::fs::read(file).map_err(|error| (file, error)),
         None => Ok(argument.as_bytes().to_vec()),
     };
-    read.map(Bytes::from).map_err(|(what, error)| unreadable(what, &error))
+    read.map(Bytes::from)
+        .map_err(|(what, error)| unreadable(what, &error))
 }
 
 /// `what` could not be read.
@@ -78,7 +86,9 @@ pub(super) fn unreadable(what: &str, error: &std::io::Error) -> Error {
 pub(super) fn content_type(given: Option<&str>, content: &[u8]) -> Result<ContentType> {
     match given {
         Some(name) => ContentType::new(name),
-        None if serde_json::from_slice::<serde::de::IgnoredAny>(content).is_ok() => Ok(ContentType::JSON),
+        None if serde_json::from_slice::<serde::de::IgnoredAny>(content).is_ok() => {
+            Ok(ContentType::JSON)
+        }
         None if std::str::from_utf8(content).is_ok() => Ok(ContentType::TEXT),
         None => Ok(ContentType::BYTES),
     }
@@ -87,8 +97,13 @@ pub(super) fn content_type(given: Option<&str>, content: &[u8]) -> Result<Conten
 /// What must hold for a write.
 pub(super) fn precondition(when: When) -> Precondition {
     match when {
-        When { if_absent: true, .. } => Precondition::Absent,
-        When { if_version: Some(version), .. } => Precondition::Version(version),
+        When {
+            if_absent: true, ..
+        } => Precondition::Absent,
+        When {
+            if_version: Some(version),
+            ..
+        } => Precondition::Version(version),
         When { .. } => Precondition::None,
     }
 }
@@ -118,7 +133,10 @@ mod tests {
         assert!(speed("nan").is_err());
         assert!(priority("10").unwrap_err().contains("0 to 9"));
         assert!(pair("x").unwrap_err().contains("NAME=VALUE"));
-        assert_eq!(content("@no/such/file").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            content("@no/such/file").unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
     }
 
     #[test]

@@ -28,7 +28,11 @@ impl Output {
     /// # Errors
     /// When standard output is closed.
     pub fn show(&self, document: &impl Serialize, lines: impl FnOnce() -> String) -> Result<()> {
-        if self.json { self.document(document) } else { self.text(&lines()) }
+        if self.json {
+            self.document(document)
+        } else {
+            self.text(&lines())
+        }
     }
 
     /// Prints one JSON document, on one line.
@@ -36,8 +40,9 @@ impl Output {
     /// # Errors
     /// When standard output is closed.
     pub fn document(&self, document: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_string(document)
-            .map_err(|error| Error::internal("the answer cannot be written as JSON").with_source(error))?;
+        let line = serde_json::to_string(document).map_err(|error| {
+            Error::internal("the answer cannot be written as JSON").with_source(error)
+        })?;
         self.text(&line)
     }
 
@@ -47,8 +52,14 @@ impl Output {
     /// When standard output is closed.
     pub fn text(&self, lines: &str) -> Result<()> {
         let mut out = io::stdout().lock();
-        let end = if lines.is_empty() || lines.ends_with('\n') { "" } else { "\n" };
-        write!(out, "{lines}{end}").and_then(|()| out.flush()).map_err(closed)
+        let end = if lines.is_empty() || lines.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        write!(out, "{lines}{end}")
+            .and_then(|()| out.flush())
+            .map_err(closed)
     }
 
     /// Prints bytes as they are.
@@ -57,7 +68,9 @@ impl Output {
     /// When standard output is closed.
     pub fn raw(&self, bytes: &[u8]) -> Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(closed)
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(closed)
     }
 }
 
@@ -71,7 +84,9 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
         return "none".to_owned();
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);
@@ -83,7 +98,10 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
 pub(super) fn preview(bytes: &[u8], content_type: &ContentType, width: usize) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => {
-            let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let line: String = text
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             if line.chars().count() <= width {
                 return line;
             }
@@ -103,12 +121,18 @@ mod tests {
         let text = ContentType::TEXT;
         assert_eq!(preview(b"a\nb", &text, 10), "a b");
         assert_eq!(preview("ünïcödé".as_bytes(), &text, 4), "ünï…");
-        assert_eq!(preview(b"\xff\xff", &ContentType::BYTES, 9), "(2 bytes of application/octet-stream)");
+        assert_eq!(
+            preview(b"\xff\xff", &ContentType::BYTES, 9),
+            "(2 bytes of application/octet-stream)"
+        );
     }
 
     #[test]
     fn an_empty_table_says_none() {
         assert_eq!(table(["a"], Vec::new()), "none");
-        assert_eq!(table(["a", "b"], vec![["1".into(), "2".into()]]), " A  B\n 1  2");
+        assert_eq!(
+            table(["a", "b"], vec![["1".into(), "2".into()]]),
+            " A  B\n 1  2"
+        );
     }
 }

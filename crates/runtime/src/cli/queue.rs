@@ -46,7 +46,9 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
         }
         QueueCommand::Cancel { id } => {
             if !desk.producer().await?.cancel(id).await? {
-                return Err(Error::not_found(format!("no message {id} waits for its time")));
+                return Err(Error::not_found(format!(
+                    "no message {id} waits for its time"
+                )));
             }
             output.text(&format!("took {id} back"))
         }
@@ -57,7 +59,12 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
 async fn list(consumer: &dyn Consumer, output: &Output) -> Result<()> {
     let groups = consumer.groups().await?;
     if output.is_json() {
-        return output.document(&groups.into_iter().map(GroupStatusDoc::from).collect::<Vec<_>>());
+        return output.document(
+            &groups
+                .into_iter()
+                .map(GroupStatusDoc::from)
+                .collect::<Vec<_>>(),
+        );
     }
     let rows = groups.into_iter().map(|status| {
         [
@@ -68,7 +75,10 @@ async fn list(consumer: &dyn Consumer, output: &Output) -> Result<()> {
             if status.paused { "paused" } else { "" }.to_owned(),
         ]
     });
-    output.text(&table(["group", "pattern", "deliveries", "lease", ""], rows.collect()))
+    output.text(&table(
+        ["group", "pattern", "deliveries", "lease", ""],
+        rows.collect(),
+    ))
 }
 
 async fn declare(command: QueueCommand, consumer: &dyn Consumer, output: &Output) -> Result<()> {
@@ -92,19 +102,36 @@ async fn declare(command: QueueCommand, consumer: &dyn Consumer, output: &Output
         max_deliveries,
         lease,
         max_length,
-        overflow: if drop_oldest { Overflow::DropOldest } else { Overflow::Reject },
-        expired: if keep_expired { Expired::DeadLetter } else { Expired::Drop },
+        overflow: if drop_oldest {
+            Overflow::DropOldest
+        } else {
+            Overflow::Reject
+        },
+        expired: if keep_expired {
+            Expired::DeadLetter
+        } else {
+            Expired::Drop
+        },
         ..GroupSpec::new(pattern)
     };
     let declared = consumer.declare(&group, &spec).await?;
-    let is = if declared.created { "declared" } else { "was declared before" };
+    let is = if declared.created {
+        "declared"
+    } else {
+        "was declared before"
+    };
     output.text(&format!("{group} {is}, hears {}", spec.pattern))
 }
 
 async fn depth(consumer: &dyn Consumer, group: Option<GroupName>, output: &Output) -> Result<()> {
     let groups = match group {
         Some(group) => vec![group],
-        None => consumer.groups().await?.into_iter().map(|status| status.group).collect(),
+        None => consumer
+            .groups()
+            .await?
+            .into_iter()
+            .map(|status| status.group)
+            .collect(),
     };
     let mut rows = Vec::new();
     for group in groups {
@@ -129,27 +156,56 @@ async fn depth(consumer: &dyn Consumer, group: Option<GroupName>, output: &Outpu
     if output.is_json() {
         return Ok(());
     }
-    output.text(&table(["group", "ready", "delayed", "in flight", "dead", "oldest"], rows))
+    output.text(&table(
+        ["group", "ready", "delayed", "in flight", "dead", "oldest"],
+        rows,
+    ))
 }
 
-async fn peek(consumer: &dyn Consumer, group: &GroupName, max: usize, output: &Output) -> Result<()> {
+async fn peek(
+    consumer: &dyn Consumer,
+    group: &GroupName,
+    max: usize,
+    output: &Output,
+) -> Result<()> {
     let next = consumer.peek(group, max).await?;
     if output.is_json() {
-        let items = next.into_iter().map(|(received, _)| ReceivedDoc::from(received)).collect();
+        let items = next
+            .into_iter()
+            .map(|(received, _)| ReceivedDoc::from(received))
+            .collect();
         return output.document(&PageDoc { items, next: None });
     }
     let lines: Vec<String> = next.iter().map(|(received, _)| line(received)).collect();
-    output.text(if lines.is_empty() { "none".to_owned() } else { lines.join("\n") }.as_str())
+    output.text(
+        if lines.is_empty() {
+            "none".to_owned()
+        } else {
+            lines.join("\n")
+        }
+        .as_str(),
+    )
 }
 
-async fn dead(consumer: &dyn Consumer, group: &GroupName, limit: usize, output: &Output) -> Result<()> {
+async fn dead(
+    consumer: &dyn Consumer,
+    group: &GroupName,
+    limit: usize,
+    output: &Output,
+) -> Result<()> {
     let page = consumer.dead_letters(group, limit, None).await?;
     if output.is_json() {
         let items = page.items.into_iter().map(DeadLetterDoc::from).collect();
-        return output.document(&PageDoc { items, next: page.next.map(|next| next.0) });
+        return output.document(&PageDoc {
+            items,
+            next: page.next.map(|next| next.0),
+        });
     }
     let rows = page.items.into_iter().map(|letter| {
-        let last = letter.errors.last().map_or(String::new(), |error| error.error.clone());
+        let last = letter
+            .errors
+            .last()
+            .map_or(String::new(), |error| error.error.clone());
         [
             letter.received.message.id.to_string(),
             format!("{:.3}", letter.at),
@@ -158,10 +214,18 @@ async fn dead(consumer: &dyn Consumer, group: &GroupName, limit: usize, output: 
             last,
         ]
     });
-    output.text(&table(["message", "at", "attempts", "reason", "last error"], rows.collect()))
+    output.text(&table(
+        ["message", "at", "attempts", "reason", "last error"],
+        rows.collect(),
+    ))
 }
 
-async fn settle(consumer: &dyn Consumer, token: &str, action: SettleArg, output: &Output) -> Result<()> {
+async fn settle(
+    consumer: &dyn Consumer,
+    token: &str,
+    action: SettleArg,
+    output: &Output,
+) -> Result<()> {
     let action = match action {
         SettleArg::Ack => SettleAction::Ack,
         SettleArg::Nack { error, delay } => {
@@ -171,8 +235,16 @@ async fn settle(consumer: &dyn Consumer, token: &str, action: SettleArg, output:
         SettleArg::Dead { reason } => SettleAction::DeadLetter { reason },
         SettleArg::Extend { lease } => SettleAction::Extend { lease },
     };
-    let settled = consumer.settle_one(Settle { token: input::token(token)?, action }).await?;
-    let lease = settled.lease.as_ref().map(|lease| format!(", token {}", lease.token));
+    let settled = consumer
+        .settle_one(Settle {
+            token: input::token(token)?,
+            action,
+        })
+        .await?;
+    let lease = settled
+        .lease
+        .as_ref()
+        .map(|lease| format!(", token {}", lease.token));
     let line = format!("settled{}", lease.unwrap_or_default());
     output.show(&SettledDoc::new(&settled, Instant::now()), || line)
 }

@@ -16,10 +16,22 @@ pub(super) async fn receive(command: Receive, desk: &Desk, output: &Output) -> R
     let group = match (command.group, command.agent) {
         (Some(group), _) => group,
         (None, Some(agent)) => GroupName::mailbox(&agent),
-        (None, None) => return Err(statehouse_contracts::Error::invalid("name an agent or a --group")),
+        (None, None) => {
+            return Err(statehouse_contracts::Error::invalid(
+                "name an agent or a --group",
+            ));
+        }
     };
-    let wait = if command.follow { command.wait.max(Duration::from_secs(30)) } else { command.wait };
-    let request = statehouse_contracts::Receive { max: command.max, wait, lease: command.lease };
+    let wait = if command.follow {
+        command.wait.max(Duration::from_secs(30))
+    } else {
+        command.wait
+    };
+    let request = statehouse_contracts::Receive {
+        max: command.max,
+        wait,
+        lease: command.lease,
+    };
     loop {
         let deliveries = consumer.receive(&group, request).await?;
         let none = deliveries.is_empty();
@@ -27,13 +39,22 @@ pub(super) async fn receive(command: Receive, desk: &Desk, output: &Output) -> R
             show(&*consumer, delivery, command.keep, output).await?;
         }
         if !command.follow {
-            return if none && !output.is_json() { output.text("no message") } else { Ok(()) };
+            return if none && !output.is_json() {
+                output.text("no message")
+            } else {
+                Ok(())
+            };
         }
     }
 }
 
 /// Prints a delivery, then acknowledges it unless it is kept.
-async fn show(consumer: &dyn Consumer, delivery: Delivery, keep: bool, output: &Output) -> Result<()> {
+async fn show(
+    consumer: &dyn Consumer,
+    delivery: Delivery,
+    keep: bool,
+    output: &Output,
+) -> Result<()> {
     let mut lines = line(&delivery.received);
     if delivery.attempt > 1 {
         lines.push_str(&format!("\n  attempt {}", delivery.attempt));
@@ -41,8 +62,14 @@ async fn show(consumer: &dyn Consumer, delivery: Delivery, keep: bool, output: &
     if keep {
         lines.push_str(&format!("\n  token {}", delivery.lease.token));
     }
-    output.show(&DeliveryDoc::new(delivery.clone(), Instant::now()), || lines)?;
-    if keep { Ok(()) } else { consumer.ack(&delivery).await }
+    output.show(&DeliveryDoc::new(delivery.clone(), Instant::now()), || {
+        lines
+    })?;
+    if keep {
+        Ok(())
+    } else {
+        consumer.ack(&delivery).await
+    }
 }
 
 pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) -> Result<()> {
@@ -50,7 +77,10 @@ pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) 
     let mut events = consumer.broadcast(&command.pattern).await?;
     let mut seen = 0;
     while command.count.is_none_or(|count| seen < count) {
-        match events.next(command.idle.unwrap_or(Duration::from_secs(30))).await? {
+        match events
+            .next(command.idle.unwrap_or(Duration::from_secs(30)))
+            .await?
+        {
             None if command.idle.is_some() => return Ok(()),
             None => {}
             Some(BroadcastEvent::Message(received)) => {
@@ -71,11 +101,17 @@ pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) 
 pub(super) fn line(received: &Received) -> String {
     let message = &received.message;
     let content = match &message.payload {
-        Payload::Inline { bytes, content_type } => preview(bytes, content_type, usize::MAX),
+        Payload::Inline {
+            bytes,
+            content_type,
+        } => preview(bytes, content_type, usize::MAX),
         Payload::Reference(reference) => {
             format!("({} bytes by reference {})", reference.size, reference.id)
         }
     };
     let sender = message.sender.as_deref().unwrap_or("somebody");
-    format!("{:.3}  {}  from {sender}  {content}", received.sent_at, message.topic)
+    format!(
+        "{:.3}  {}  from {sender}  {content}",
+        received.sent_at, message.topic
+    )
 }

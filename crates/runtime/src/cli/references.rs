@@ -4,12 +4,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use statehouse_contracts::{
-    Compression, Error, ErrorKind, PutContent, ReferenceInfo, ReferenceKind,
-    ReferenceQuery, ReferenceStore, Result,
+    Compression, Error, ErrorKind, PutContent, ReferenceInfo, ReferenceKind, ReferenceQuery,
+    ReferenceStore, Result,
 };
-use statehouse_wire::{
-    CollectedDoc, PageDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc,
-};
+use statehouse_wire::{CollectedDoc, PageDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc};
 
 use super::args::{CompressionArg, RefCommand};
 use super::output::table;
@@ -19,7 +17,13 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
     let references = desk.references().await?;
     let references = &*references;
     match command {
-        RefCommand::Put { content, holder, ttl, content_type, compression } => {
+        RefCommand::Put {
+            content,
+            holder,
+            ttl,
+            content_type,
+            compression,
+        } => {
             let bytes = input::content(&content)?;
             let content_type = input::content_type(content_type.as_deref(), &bytes)?;
             let content = PutContent {
@@ -42,16 +46,28 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
         }
         RefCommand::Stat { id } => show_infos(vec![references.stat(&id).await?], output),
         RefCommand::List { holder, limit } => {
-            let query = ReferenceQuery { holder, limit, ..ReferenceQuery::default() };
+            let query = ReferenceQuery {
+                holder,
+                limit,
+                ..ReferenceQuery::default()
+            };
             show_infos(references.list(query).await?.items, output)
         }
-        RefCommand::Retain { id, holder, expires } => {
+        RefCommand::Retain {
+            id,
+            holder,
+            expires,
+        } => {
             references.retain(&id, &holder, expires).await?;
             output.text(&format!("{holder} holds {id}"))
         }
         RefCommand::Release { id, holder } => {
             let held = references.release(&id, &holder).await?;
-            let before = if held { "no longer holds" } else { "did not hold" };
+            let before = if held {
+                "no longer holds"
+            } else {
+                "did not hold"
+            };
             output.text(&format!("{holder} {before} {id}"))
         }
         RefCommand::Delete { id } => {
@@ -83,15 +99,26 @@ fn chosen(compression: CompressionArg) -> Compression {
 async fn put(references: &dyn ReferenceStore, content: PutContent, output: &Output) -> Result<()> {
     let put = references.put(content).await?;
     let before = if put.created { "" } else { " (it was there)" };
-    let holder = put.holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
-    let line = format!("{}  {} bytes, held by {holder}{before}", put.reference.id, put.reference.size);
+    let holder = put
+        .holder
+        .as_ref()
+        .map_or("nobody".to_owned(), ToString::to_string);
+    let line = format!(
+        "{}  {} bytes, held by {holder}{before}",
+        put.reference.id, put.reference.size
+    );
     output.show(&PutOutcomeDoc::from(put), || line)
 }
 
 fn write(out: Option<&Path>, bytes: &Bytes, output: &Output) -> Result<()> {
-    let Some(out) = out else { return output.raw(bytes) };
+    let Some(out) = out else {
+        return output.raw(bytes);
+    };
     std::fs::write(out, bytes).map_err(|error| {
-        Error::new(ErrorKind::PermissionDenied, format!("{} cannot be written: {error}", out.display()))
+        Error::new(
+            ErrorKind::PermissionDenied,
+            format!("{} cannot be written: {error}", out.display()),
+        )
     })
 }
 
@@ -106,14 +133,14 @@ fn show_infos(infos: Vec<ReferenceInfo>, output: &Output) -> Result<()> {
             info.reference.size.to_string(),
             format!("{} {:?}", info.stored_size, info.compression).to_lowercase(),
             info.holders.to_string(),
-            info.expires_at.map_or("never".to_owned(), |at| format!("{at:.0}")),
+            info.expires_at
+                .map_or("never".to_owned(), |at| format!("{at:.0}")),
             info.reference.content_type.to_string(),
         ]
     });
     let header = ["id", "bytes", "stored", "holders", "expires", "type"];
     output.text(&table(header, rows.collect()))
 }
-
 
 async fn stats(references: &dyn ReferenceStore, output: &Output) -> Result<()> {
     let stats = references.stats().await?;

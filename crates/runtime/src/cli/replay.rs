@@ -40,8 +40,15 @@ pub(super) async fn run(command: Replay, desk: &Desk, output: &Output) -> Result
         return Ok(());
     }
     let problems = report.runs.iter().filter_map(|run| run.difference.as_ref());
-    let first = problems.chain(&report.event_problems).next().cloned().unwrap_or_default();
-    Err(Error::new(ErrorKind::Corrupted, format!("what was read back differs from the input: {first}")))
+    let first = problems
+        .chain(&report.event_problems)
+        .next()
+        .cloned()
+        .unwrap_or_default();
+    Err(Error::new(
+        ErrorKind::Corrupted,
+        format!("what was read back differs from the input: {first}"),
+    ))
 }
 
 /// The relay of a replay that opens the backends itself. A running service has its own; then this
@@ -59,9 +66,17 @@ impl OwnRelay {
         }
         let namespace: Namespace = desk.scope().namespace.clone();
         let options = RelayOptions::new(format!("replay-{}", std::process::id()));
-        let relay = Relay::new(desk.state().await?, desk.producer().await?, namespace, options)?;
+        let relay = Relay::new(
+            desk.state().await?,
+            desk.producer().await?,
+            namespace,
+            options,
+        )?;
         let task = tokio::spawn(relay.run(stop.clone()));
-        Ok(Self { stop, task: Some(task) })
+        Ok(Self {
+            stop,
+            task: Some(task),
+        })
     }
 
     async fn stop(self) {
@@ -79,7 +94,9 @@ fn progress_bar(runs: &[Run], agents: u32) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} steps  {per_sec}  {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} steps  {per_sec}  {eta} left")
+    {
         bar.set_style(style);
     }
     bar
@@ -93,17 +110,45 @@ fn show(report: &Report, output: &Output) -> Result<()> {
         .runs
         .iter()
         .take(MOST_ROWS)
-        .map(|run| row(&run.run, run.steps, run.added, "", run.difference.as_deref().unwrap_or("equal")))
+        .map(|run| {
+            row(
+                &run.run,
+                run.steps,
+                run.added,
+                "",
+                run.difference.as_deref().unwrap_or("equal"),
+            )
+        })
         .collect();
     if report.runs.len() > 1 {
         let steps = report.runs.iter().map(|run| run.steps).sum();
-        let equal = report.runs.iter().filter(|run| run.difference.is_none()).count();
+        let equal = report
+            .runs
+            .iter()
+            .filter(|run| run.difference.is_none())
+            .count();
         let check = format!("{equal} of {} equal", report.runs.len());
-        rows.push(row("in all", steps, report.total, &report.total.events.to_string(), &check));
+        rows.push(row(
+            "in all",
+            steps,
+            report.total,
+            &report.total.events.to_string(),
+            &check,
+        ));
     } else if let Some(only) = rows.first_mut() {
         only[4] = report.total.events.to_string();
     }
-    let header = ["run", "steps", "states", "versions", "events", "tasks", "inline", "by reference", "read back"];
+    let header = [
+        "run",
+        "steps",
+        "states",
+        "versions",
+        "events",
+        "tasks",
+        "inline",
+        "by reference",
+        "read back",
+    ];
     output.text(&table(header, rows))?;
     let hidden = report.runs.len().saturating_sub(MOST_ROWS);
     if hidden > 0 {

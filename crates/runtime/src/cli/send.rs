@@ -1,8 +1,6 @@
 //! `statehouse send` and `statehouse publish`
 
-use statehouse_contracts::{
-    Message, Payload, ProducerExt, Result, SendOptions, Topic,
-};
+use statehouse_contracts::{Message, Payload, ProducerExt, Result, SendOptions, Topic};
 use statehouse_wire::SentDoc;
 
 use super::args::{MessageArgs, Publish, Send};
@@ -32,13 +30,27 @@ fn message(topic: Topic, args: MessageArgs, desk: &Desk) -> Result<Message> {
         ttl: args.ttl,
         ordering_key: args.ordering_key,
         idempotency_key: args.idempotency_key,
-        ..Message::new(topic, Payload::Inline { bytes, content_type })
+        ..Message::new(
+            topic,
+            Payload::Inline {
+                bytes,
+                content_type,
+            },
+        )
     })
 }
 
-async fn deliver(message: Message, require_route: bool, desk: &Desk, output: &Output) -> Result<()> {
+async fn deliver(
+    message: Message,
+    require_route: bool,
+    desk: &Desk,
+    output: &Output,
+) -> Result<()> {
     let topic = message.topic.clone();
-    let options = SendOptions { require_route, ..SendOptions::default() };
+    let options = SendOptions {
+        require_route,
+        ..SendOptions::default()
+    };
     let sent = desk.producer().await?.send_with(message, options).await?;
     let line = match (sent.duplicate_of, sent.routed) {
         (Some(first), _) => format!("sent before, as {first}"),

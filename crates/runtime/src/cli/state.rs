@@ -19,17 +19,40 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
     let state = &*state;
     match command {
         StateCommand::Get { key, at, raw } => get(state, &key, at, raw, output).await,
-        StateCommand::Put { key, value, when, ttl, content_type, op_id } => {
+        StateCommand::Put {
+            key,
+            value,
+            when,
+            ttl,
+            content_type,
+            op_id,
+        } => {
             let data = input::content(&value)?;
             let content_type = input::content_type(content_type.as_deref(), &data)?;
-            let operation = Operation::Put { data, content_type, schema: None, ttl };
+            let operation = Operation::Put {
+                data,
+                content_type,
+                schema: None,
+                ttl,
+            };
             let op_id = op_id.map(TryInto::try_into).transpose()?;
-            let transaction = Transaction { op_id, ..Transaction::of(write(&key, operation, when)) };
+            let transaction = Transaction {
+                op_id,
+                ..Transaction::of(write(&key, operation, when))
+            };
             apply(state, &key, transaction, output).await
         }
         StateCommand::Append { key, value, when } => {
-            let operation = Operation::Append { data: input::content(&value)? };
-            apply(state, &key, Transaction::of(write(&key, operation, when)), output).await
+            let operation = Operation::Append {
+                data: input::content(&value)?,
+            };
+            apply(
+                state,
+                &key,
+                Transaction::of(write(&key, operation, when)),
+                output,
+            )
+            .await
         }
         StateCommand::Delete { key, when } => {
             let transaction = Transaction::of(write(&key, Operation::Delete, when));
@@ -41,21 +64,69 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
             apply(state, &key, transaction, output).await
         }
         StateCommand::History { key, limit, before } => {
-            let query = HistoryQuery { before, limit, data: true };
+            let query = HistoryQuery {
+                before,
+                limit,
+                data: true,
+            };
             show_records(&state.history(&key, query).await?, None, output)
         }
-        StateCommand::List { kind, prefix, glob, reverse, tombstones, limit, after } => {
-            let direction = if reverse { Direction::Descending } else { Direction::Ascending };
+        StateCommand::List {
+            kind,
+            prefix,
+            glob,
+            reverse,
+            tombstones,
+            limit,
+            after,
+        } => {
+            let direction = if reverse {
+                Direction::Descending
+            } else {
+                Direction::Ascending
+            };
             let after = after.map(PageCursor);
             let page = state
-                .list(ListQuery { kind, prefix, glob, direction, tombstones, limit, after })
+                .list(ListQuery {
+                    kind,
+                    prefix,
+                    glob,
+                    direction,
+                    tombstones,
+                    limit,
+                    after,
+                })
                 .await?;
             show_records(&page.items, page.next.as_ref(), output)
         }
-        StateCommand::Prune { key, kind, keep_last, max_age, tombstones } => {
-            prune(state, Prune { kind, key, keep_last, max_age, tombstones }, output).await
+        StateCommand::Prune {
+            key,
+            kind,
+            keep_last,
+            max_age,
+            tombstones,
+        } => {
+            prune(
+                state,
+                Prune {
+                    kind,
+                    key,
+                    keep_last,
+                    max_age,
+                    tombstones,
+                },
+                output,
+            )
+            .await
         }
-        StateCommand::Watch { kind, glob, after, from_start, count, idle } => {
+        StateCommand::Watch {
+            kind,
+            glob,
+            after,
+            from_start,
+            count,
+            idle,
+        } => {
             let start = match after {
                 Some(cursor) => Cursor(cursor),
                 None if from_start => state.oldest().await?,
@@ -69,7 +140,11 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
 }
 
 fn write(key: &StateKey, operation: Operation, when: When) -> Write {
-    Write { key: key.clone(), operation, precondition: input::precondition(when) }
+    Write {
+        key: key.clone(),
+        operation,
+        precondition: input::precondition(when),
+    }
 }
 
 async fn get(
@@ -114,18 +189,20 @@ async fn prune(state: &dyn StateManager, prune: Prune, output: &Output) -> Resul
     }
     let pruned = state.prune(prune).await?;
     output.show(&PrunedDoc::from(pruned), || {
-        format!("forgot {} versions and {} records", pruned.versions, pruned.keys)
+        format!(
+            "forgot {} versions and {} records",
+            pruned.versions, pruned.keys
+        )
     })
 }
 
-fn show_records(
-    records: &[Record],
-    next: Option<&PageCursor>,
-    output: &Output,
-) -> Result<()> {
+fn show_records(records: &[Record], next: Option<&PageCursor>, output: &Output) -> Result<()> {
     if output.is_json() {
         let items = records.iter().cloned().map(RecordDoc::from).collect();
-        return output.document(&PageDoc { items, next: next.map(|next| next.0.clone()) });
+        return output.document(&PageDoc {
+            items,
+            next: next.map(|next| next.0.clone()),
+        });
     }
     let rows = records.iter().map(|record| {
         let content = match record.tombstone {
@@ -141,7 +218,10 @@ fn show_records(
             content,
         ]
     });
-    output.text(&table(["key", "version", "updated", "by", "content"], rows.collect()))?;
+    output.text(&table(
+        ["key", "version", "updated", "by", "content"],
+        rows.collect(),
+    ))?;
     match next {
         Some(next) => output.text(&format!("more: --after {}", next.0)),
         None => Ok(()),
@@ -184,7 +264,11 @@ fn show_change(change: Change, output: &Output) -> Result<()> {
 }
 
 /// Followers and parked messages.
-async fn look_after(command: StateCommand, state: &dyn StateManager, output: &Output) -> Result<()> {
+async fn look_after(
+    command: StateCommand,
+    state: &dyn StateManager,
+    output: &Output,
+) -> Result<()> {
     match command {
         StateCommand::Followers => followers(state, output).await,
         StateCommand::Unfollow { name } => {
@@ -202,14 +286,21 @@ async fn look_after(command: StateCommand, state: &dyn StateManager, output: &Ou
             state.outbox_discard(position).await?;
             output.text(&format!("message {position} was dropped"))
         }
-        other => Err(Error::internal(format!("{other:?} is no work on followers or messages"))),
+        other => Err(Error::internal(format!(
+            "{other:?} is no work on followers or messages"
+        ))),
     }
 }
 
 async fn followers(state: &dyn StateManager, output: &Output) -> Result<()> {
     let followers = state.followers().await?;
     if output.is_json() {
-        return output.document(&followers.into_iter().map(FollowerDoc::from).collect::<Vec<_>>());
+        return output.document(
+            &followers
+                .into_iter()
+                .map(FollowerDoc::from)
+                .collect::<Vec<_>>(),
+        );
     }
     let rows = followers.into_iter().map(|follower| {
         let lost = if follower.lost { "lost" } else { "" };
@@ -226,7 +317,13 @@ async fn followers(state: &dyn StateManager, output: &Output) -> Result<()> {
 async fn parked(state: &dyn StateManager, output: &Output) -> Result<()> {
     let page = state.outbox_parked(0, None).await?;
     if output.is_json() {
-        return output.document(&page.items.into_iter().map(OutboxEntryDoc::from).collect::<Vec<_>>());
+        return output.document(
+            &page
+                .items
+                .into_iter()
+                .map(OutboxEntryDoc::from)
+                .collect::<Vec<_>>(),
+        );
     }
     let rows = page.items.into_iter().map(|entry| {
         [
@@ -236,5 +333,8 @@ async fn parked(state: &dyn StateManager, output: &Output) -> Result<()> {
             entry.parked.unwrap_or_default(),
         ]
     });
-    output.text(&table(["position", "topic", "message", "reason"], rows.collect()))
+    output.text(&table(
+        ["position", "topic", "message", "reason"],
+        rows.collect(),
+    ))
 }

@@ -16,7 +16,15 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
     let tasks = desk.tasks().await?;
     let tasks = &*tasks;
     match command {
-        TaskCommand::Push { stack, payload, kind, id, parent, max_attempts, delay } => {
+        TaskCommand::Push {
+            stack,
+            payload,
+            kind,
+            id,
+            parent,
+            max_attempts,
+            delay,
+        } => {
             let payload = input::content(&payload)?;
             let content_type = input::content_type(None, &payload)?;
             let task = NewTask {
@@ -29,12 +37,38 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
                 delay: delay.unwrap_or_default(),
             };
             let parent = parent.as_deref().map(input::token).transpose()?;
-            push(tasks, Push { stack, tasks: vec![task], parent, op_id: None }, output).await
+            push(
+                tasks,
+                Push {
+                    stack,
+                    tasks: vec![task],
+                    parent,
+                    op_id: None,
+                },
+                output,
+            )
+            .await
         }
-        TaskCommand::Claim { stack, worker, lease, wait } => {
+        TaskCommand::Claim {
+            stack,
+            worker,
+            lease,
+            wait,
+        } => {
             let none = format!("no task of {stack} is ready");
-            let claims = tasks.claim(ClaimRequest { stack, worker, max: 1, lease, wait }).await?;
-            let claim = claims.into_iter().next().ok_or_else(|| Error::not_found(none))?;
+            let claims = tasks
+                .claim(ClaimRequest {
+                    stack,
+                    worker,
+                    max: 1,
+                    lease,
+                    wait,
+                })
+                .await?;
+            let claim = claims
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::not_found(none))?;
             show_claim(claim, output)
         }
         TaskCommand::Cancel { id } => {
@@ -46,9 +80,20 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
             show_task(tasks.get(&id).await?.ok_or_else(none)?, output)
         }
         TaskCommand::Peek { stack, max } => show_tasks(tasks.peek(&stack, max).await?, output),
-        TaskCommand::List { stack, state, parent, limit } => {
+        TaskCommand::List {
+            stack,
+            state,
+            parent,
+            limit,
+        } => {
             let state = state.map(task_state);
-            let query = TaskQuery { stack, state, parent, limit, after: None };
+            let query = TaskQuery {
+                stack,
+                state,
+                parent,
+                limit,
+                after: None,
+            };
             show_tasks(tasks.list(query).await?.items, output)
         }
         TaskCommand::Depth { stack } => depth(tasks, stack, output).await,
@@ -61,20 +106,36 @@ fn settle_of(command: TaskCommand) -> Result<TaskSettle> {
         TaskCommand::Complete { token, result } => {
             let result = input::content(&result)?;
             let content_type = input::content_type(None, &result)?;
-            TaskSettle::Complete { token: input::token(&token)?, result, content_type }
+            TaskSettle::Complete {
+                token: input::token(&token)?,
+                result,
+                content_type,
+            }
         }
-        TaskCommand::Fail { token, error, fatal, after } => {
+        TaskCommand::Fail {
+            token,
+            error,
+            fatal,
+            after,
+        } => {
             let retry = match after {
                 Some(after) => FailRetry::After(after),
                 None if fatal => FailRetry::Never,
                 None => FailRetry::Backoff,
             };
-            TaskSettle::Fail { token: input::token(&token)?, error, retry }
+            TaskSettle::Fail {
+                token: input::token(&token)?,
+                error,
+                retry,
+            }
         }
-        TaskCommand::Extend { token, lease } => {
-            TaskSettle::Extend { token: input::token(&token)?, lease }
-        }
-        TaskCommand::Release { token } => TaskSettle::Release { token: input::token(&token)? },
+        TaskCommand::Extend { token, lease } => TaskSettle::Extend {
+            token: input::token(&token)?,
+            lease,
+        },
+        TaskCommand::Release { token } => TaskSettle::Release {
+            token: input::token(&token)?,
+        },
         other => return Err(Error::internal(format!("{other:?} settles nothing"))),
     })
 }
@@ -98,7 +159,11 @@ fn state_name(state: TaskState) -> String {
 async fn push(tasks: &dyn TaskStack, push: Push, output: &Output) -> Result<()> {
     let stack = push.stack.clone();
     for pushed in tasks.push(push).await? {
-        let before = if pushed.duplicate { " (it was there)" } else { "" };
+        let before = if pushed.duplicate {
+            " (it was there)"
+        } else {
+            ""
+        };
         let line = format!("pushed {} onto {stack}{before}", pushed.id);
         output.show(&PushedDoc::from(pushed), || line)?;
     }
@@ -109,16 +174,26 @@ fn show_claim(claim: Claim, output: &Output) -> Result<()> {
     if output.is_json() {
         return output.document(&ClaimDoc::new(claim, Instant::now()));
     }
-    let Claim { task, lease, outcomes } = claim;
+    let Claim {
+        task,
+        lease,
+        outcomes,
+    } = claim;
     let payload = preview(&task.payload, &task.content_type, usize::MAX);
     let mut lines = format!(
         "task     {}\nattempt  {} of {}\npayload  {payload}\ntoken    {}",
         task.id, task.attempt, task.max_attempts, lease.token
     );
     for outcome in outcomes {
-        let result = outcome.result.map(|(bytes, content_type)| preview(&bytes, &content_type, 60));
+        let result = outcome
+            .result
+            .map(|(bytes, content_type)| preview(&bytes, &content_type, 60));
         let said = result.or(outcome.error).unwrap_or_default();
-        lines.push_str(&format!("\nchild    {}  {}  {said}", outcome.id, state_name(outcome.state)));
+        lines.push_str(&format!(
+            "\nchild    {}  {}  {said}",
+            outcome.id,
+            state_name(outcome.state)
+        ));
     }
     output.text(&lines)
 }
@@ -149,10 +224,16 @@ fn show_task(task: Task, output: &Output) -> Result<()> {
         lines.push_str(&format!("\nparent   {parent}"));
     }
     if let Some((bytes, content_type)) = &task.result {
-        lines.push_str(&format!("\nresult   {}", preview(bytes, content_type, usize::MAX)));
+        lines.push_str(&format!(
+            "\nresult   {}",
+            preview(bytes, content_type, usize::MAX)
+        ));
     }
     for error in &task.errors {
-        lines.push_str(&format!("\nerror    attempt {} at {:.3}: {}", error.attempt, error.at, error.error));
+        lines.push_str(&format!(
+            "\nerror    attempt {} at {:.3}: {}",
+            error.attempt, error.at, error.error
+        ));
     }
     output.text(&lines)
 }
@@ -171,7 +252,10 @@ fn show_tasks(tasks: Vec<Task>, output: &Output) -> Result<()> {
             preview(&task.payload, &task.content_type, 60),
         ]
     });
-    output.text(&table(["task", "stack", "state", "attempt", "payload"], rows.collect()))
+    output.text(&table(
+        ["task", "stack", "state", "attempt", "payload"],
+        rows.collect(),
+    ))
 }
 
 async fn depth(tasks: &dyn TaskStack, stack: Option<StackName>, output: &Output) -> Result<()> {
@@ -197,5 +281,8 @@ async fn depth(tasks: &dyn TaskStack, stack: Option<StackName>, output: &Output)
     if output.is_json() {
         return Ok(());
     }
-    output.text(&table(["stack", "ready", "delayed", "running", "suspended"], rows))
+    output.text(&table(
+        ["stack", "ready", "delayed", "running", "suspended"],
+        rows,
+    ))
 }
