@@ -165,9 +165,13 @@ impl Group {
         };
         let items = &self.items;
         let queue = self.keys.entry(key).or_default();
-        // The first may be on its way already; the others go by the order sent.
-        let at = queue.partition_point(|other| items[*other].accepted.seq < seq);
-        let at = at.max(queue.len().min(1));
+        let precedes = |other: &usize| items[*other].accepted.seq < seq;
+        let at = if queue.back().is_none_or(precedes) {
+            queue.len()
+        } else {
+            // The first may be on its way already; the others go by the order sent.
+            queue.partition_point(precedes).max(1)
+        };
         queue.insert(at, item);
         if at == 0 {
             self.open(item, timers, now);

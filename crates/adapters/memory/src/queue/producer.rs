@@ -93,7 +93,7 @@ impl MemoryProducer {
         failed_keys: &mut HashSet<String>,
     ) -> Result<Option<Message>> {
         self.0.with_queue(|queue, now| {
-            for message in batch {
+            while let Some(message) = batch.next() {
                 let key = &message.ordering_key;
                 if !failed_keys.is_empty()
                     && let Some(key) = key.as_ref().filter(|key| failed_keys.contains(*key))
@@ -101,7 +101,11 @@ impl MemoryProducer {
                     answers.push(Err(not_sent(key)));
                     continue;
                 }
-                let key = key.clone();
+                // Only what comes after it asks for its key.
+                let key = key
+                    .as_ref()
+                    .filter(|_| !batch.as_slice().is_empty())
+                    .cloned();
                 match queue.offer(message, options.require_route, now) {
                     Offer::Full(message, _) => return Ok(Some(*message)),
                     Offer::Done(answer) => {
