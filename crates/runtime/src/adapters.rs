@@ -24,7 +24,17 @@ pub fn registry() -> Registry {
         .fold(Registry::new(), |registry, (scheme, feature)| {
             registry.absent(scheme, feature)
         });
-    sqlite(memory(registry))
+    sqlite(memory(http(registry)))
+}
+
+#[cfg(feature = "http")]
+fn http(registry: Registry) -> Registry {
+    registry.with(statehouse_http::HttpFactory)
+}
+
+#[cfg(not(feature = "http"))]
+fn http(registry: Registry) -> Registry {
+    registry.absent("http", "http").absent("https", "tls")
 }
 
 #[cfg(feature = "memory")]

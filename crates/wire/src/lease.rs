@@ -27,10 +27,12 @@ pub struct LeaseDoc {
 impl LeaseDoc {
     /// The document of `lease`, in the answer to a request that arrived at `arrived`.
     pub fn new(lease: &Lease, arrived: Instant) -> Self {
+        // Both at one moment and unrounded, so that their sum is the lease as it was given.
+        let now = Instant::now();
         Self {
             token: lease.token.as_str().to_owned(),
-            remaining: Span(whole_millis(lease.remaining())),
-            waited: Span(whole_millis(arrived.elapsed())),
+            remaining: Span(lease.deadline.saturating_duration_since(now)),
+            waited: Span(now.saturating_duration_since(arrived)),
         }
     }
 
@@ -49,10 +51,6 @@ impl LeaseDoc {
     }
 }
 
-fn whole_millis(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +65,10 @@ mod tests {
         let arrived = requested + Duration::from_micros(700);
         let back = LeaseDoc::new(&lease, arrived).lease(requested).unwrap();
         assert!(back.deadline <= lease.deadline);
-        assert!(back.deadline > lease.deadline - Duration::from_secs(1));
+        let given = lease.deadline.duration_since(arrived);
+        assert!(
+            back.deadline >= requested + given,
+            "nothing is rounded away"
+        );
     }
 }

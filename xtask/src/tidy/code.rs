@@ -5,12 +5,17 @@ use super::tree::{File, Tree};
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 80;
 
-/// The one file that may ask which features are on.
+/// The files that may ask which features are on: which adapters there are, and whether the HTTP
+/// adapter speaks TLS.
 const SWITCHBOARD: &str = "crates/runtime/src/adapters.rs";
+const CONNECTOR: &str = "crates/adapters/http/src/connector.rs";
 
-/// Features are asked for in one file: everything else is compiled the same way for everybody.
+/// Features are asked for in few files: everything else is compiled the same way for everybody.
 pub(crate) fn feature_switches(tree: &Tree) -> Vec<String> {
-    let files = tree.rust().filter(|file| file.path != SWITCHBOARD);
+    let switchboards = [SWITCHBOARD, CONNECTOR];
+    let files = tree
+        .rust()
+        .filter(|file| !switchboards.contains(&file.path.as_str()));
     lines(files, |_, _, line| {
         let asks = line.contains("cfg") && line.contains("feature =");
         asks.then(|| format!("only {SWITCHBOARD} asks for features"))
@@ -157,6 +162,7 @@ mod tests {
             &["crates/runtime/src/main.rs:1"],
         );
         check(feature_switches, SWITCHBOARD, asks, &[]);
+        check(feature_switches, CONNECTOR, asks, &[]);
         check(
             feature_switches,
             "a.rs",
