@@ -75,7 +75,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
                 let (path, text) = (error.path().to_string(), error.inner().to_string());
                 let text = clearer(&text)
                     .replace("unknown field", "unknown parameter")
-                    .replace("invalid digit found in string", "expected a whole number from 0 on");
+                    .replace(
+                        "invalid digit found in string",
+                        "expected a whole number from 0 on",
+                    );
                 let text = match path.as_str() {
                     "." | "" => text,
                     path if text.contains(&format!("`{path}`")) => text,
@@ -168,6 +171,9 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::invalid("in the body: expected an object, not an array").into());
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let wrong = |path: String, error: &serde_json::Error| {
         let text = clearer(&error.to_string());
