@@ -155,12 +155,25 @@ impl Plan {
 fn relay_options(config: &Config) -> RelayOptions {
     let relay = &config.relay;
     RelayOptions {
-        owner: format!("statehouse-{}", OpId::random()),
+        owner: owner(config),
         lease: relay.lease,
         batch: relay.batch.get(),
         inline: usize::try_from(relay.inline.0).unwrap_or(usize::MAX),
         backoff: relay.retry_cap,
     }
+}
+
+/// Who holds the outbox. The same after a restart, so that a service that was killed goes on at
+/// once instead of waiting for its own old lease: the machine and the address, which only one
+/// process can listen on. On a port of the system's choice it is a name used once.
+fn owner(config: &Config) -> String {
+    let machine = ["/etc/machine-id", "/proc/sys/kernel/hostname"]
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned())
+        .join("/");
+    if config.server.listen.port() == 0 || machine == "/" {
+        return format!("statehouse-{}", OpId::random());
+    }
+    format!("statehouse {machine} {}", config.server.listen)
 }
 
 /// `None` when everything is kept.

@@ -116,7 +116,7 @@ section! {
         /// How many messages are taken from the outbox at once.
         batch: NonZeroUsize = "256",
         /// How long one relay holds the outbox before another may take over.
-        lease: Duration = "30s",
+        lease: Duration = "10s",
         /// The most bytes of a state that its event carries; a larger one is to be read.
         inline: ByteSize = "10240",
         /// The longest wait after failed publishes, which begins at 100 ms and doubles.
