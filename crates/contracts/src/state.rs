@@ -205,6 +205,8 @@ pub struct Pruned {
 ///   record at n only.
 /// - From `expires_at` on a record reads as absent; its version is n + 1 then, an `expired`
 ///   tombstone, written once, with its change: by the next write, or within `expiry_lag`.
+///   Conflicts and checks tell n + 1 at once; other reads may show that tombstone only once it is
+///   written.
 ///
 /// # Transactions
 /// - `apply` is one transaction: all writes and messages, or none. One key twice is
@@ -228,7 +230,8 @@ pub struct Pruned {
 ///   over the pages, whatever else is written meanwhile. Tombstones only if asked.
 /// - `history` is newest first, tombstones included; of an unknown key it is empty.
 /// - `read_version` of a version that never was is [`NotFound`](crate::ErrorKind::NotFound), of one
-///   that was pruned [`Pruned`](crate::ErrorKind::Pruned).
+///   that was pruned [`Pruned`](crate::ErrorKind::Pruned). Of a key that was forgotten it
+///   is either.
 ///
 /// # Rollback
 /// - A rollback is a new version with the content of an earlier one; it never rewrites. Onto a
