@@ -147,7 +147,7 @@ impl HttpProducer {
         let free = |message: &&Message| !progress.blocks(message.ordering_key.as_ref());
         let rest = parts(batch.iter().filter(free).cloned().map(MessageDoc::from))?;
         let mut sent = Vec::new();
-        for part in rest {
+        for part in rest.into_iter().filter(|part| part.len > 0) {
             let answers = self.send_part(&part, options).await;
             sent.extend(fitted(part.len, answers));
         }
