@@ -159,9 +159,9 @@ async fn a_long_wait_is_made_of_several_polls() {
 #[tokio::test]
 async fn a_wait_for_changes_goes_on_where_the_last_poll_ended() {
     let server = Server::start("20ms", |seen| {
-        let next = match seen.query.contains("after=b") {
-            true => "c d",
-            false => "b",
+        let next = match seen.query.contains("after=a") {
+            true => "b",
+            false => "c d",
         };
         Reply::Json(200, json!({"changes": [], "next": next}))
     });
