@@ -167,10 +167,8 @@ impl Opening<'_> {
             return Ok(Arc::clone(&opened.backend));
         }
         let tuned = adapters::tuned(endpoint, &self.parameters);
-        let backend = self.registry.open(&tuned).await.map_err(|error| {
-            let key = role.replace("state.", "trio.");
-            error.with_context("key", format!("backends.{key}"))
-        })?;
+        let opened = self.registry.open(&tuned).await;
+        let backend = opened.map_err(|error| error.with_context("role", role))?;
         let backend = self.stack.wrap(backend);
         self.opened.push(Opened {
             endpoint: endpoint.clone(),

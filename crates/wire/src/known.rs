@@ -92,6 +92,7 @@ const NAMES: &[&str] = &[
     "namespace",
     "path",
     "reference",
+    "role",
     "stack",
     "task",
     "topic",

@@ -27,6 +27,7 @@ mod page;
 mod reference;
 mod span;
 mod state;
+mod task_settle;
 mod tasks;
 mod transaction;
 
@@ -63,8 +64,9 @@ pub use reference::{
 };
 pub use span::{Span, duration_text, number_and_unit, parse_duration};
 pub use state::{ImportDoc, KeyDoc, KeysDoc, PruneDoc, PrunedDoc, RecordDoc};
+pub use task_settle::{RetryDoc, TaskActionDoc, TaskSettleBatchDoc, TaskSettleDoc, TaskSettledDoc};
 pub use tasks::{
-    ChildOutcomeDoc, ClaimDoc, ClaimRequestDoc, NewTaskDoc, PushDoc, PushedDoc, RetryDoc,
-    StackDepthDoc, TaskActionDoc, TaskDoc, TaskSettleBatchDoc, TaskSettleDoc, TaskSettledDoc,
+    ChildOutcomeDoc, ClaimDoc, ClaimRequestDoc, NewTaskDoc, PushDoc, PushedDoc, StackDepthDoc,
+    TaskDoc,
 };
 pub use transaction::{AppliedDoc, OperationDoc, RollbackDoc, TransactionDoc, WriteDoc};

@@ -1,5 +1,7 @@
 //! Headers, read and written.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use statehouse_contracts::{
     ContentType, Error, OpId, Precondition, Record, Result, Timestamp, Version,
@@ -41,7 +43,7 @@ pub(super) fn op_id(headers: &HeaderMap) -> Result<Option<OpId>> {
 }
 
 /// How long something lives.
-pub(super) fn ttl(headers: &HeaderMap) -> Result<Option<std::time::Duration>> {
+pub(super) fn ttl(headers: &HeaderMap) -> Result<Option<Duration>> {
     parsed(headers, ours::TTL, |text| {
         let span: std::result::Result<Span, String> = text.parse();
         span.map(Into::into).map_err(Error::invalid)

@@ -1,5 +1,7 @@
 //! The HTTP API, by a plain client against a real server in this process.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 mod client;
 mod conditions;
 mod messages;

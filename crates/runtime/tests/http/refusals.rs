@@ -9,72 +9,74 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Server, send, within};
 
+/// Method, path, what the answer says, and its status.
+const WRONG: [(&str, &str, &str, u16); 20] = [
+    ("GET", "/v1/states/ta%20sk/a", "kind has ' ' at byte 2", 400),
+    (
+        "GET",
+        "/v1/states/task/a%00b",
+        "id has '\\0' at byte 1",
+        400,
+    ),
+    ("GET", "/v1/states/task/%FF", "in the path", 400),
+    ("GET", "/v1/states/task/a/versions/-1", "in the path", 400),
+    (
+        "GET",
+        "/v1/states/task/a/versions/18446744073709551616",
+        "in the path",
+        400,
+    ),
+    (
+        "GET",
+        "/v1/states/task?limitt=1",
+        "the nearest known one is `limit`",
+        400,
+    ),
+    (
+        "GET",
+        "/v1/states/task?limit=-1",
+        "limit: expected a whole number",
+        400,
+    ),
+    (
+        "GET",
+        "/v1/states/task?limit=99999999999999999999",
+        "limit: number too large",
+        400,
+    ),
+    (
+        "GET",
+        "/v1/states/task?limit=1&limit=2",
+        "duplicate field `limit`",
+        400,
+    ),
+    (
+        "GET",
+        "/v1/states/task?direction=up",
+        "unknown variant `up`",
+        400,
+    ),
+    ("GET", "/v1/states/task?glob=%5Ba", "", 400),
+    ("GET", "/v1/changes?wait=30", "30 needs a unit", 400),
+    ("GET", "/v1/changes?after=nonsense", "", 400),
+    ("GET", "/v1/references/abc", "64 lowercase hex digits", 400),
+    ("GET", "/v1/tasks?state=busy", "unknown variant `busy`", 400),
+    ("DELETE", "/v1/messages/7", "no UUID", 400),
+    (
+        "POST",
+        "/v1/mailboxes/%00/receive",
+        "control characters",
+        400,
+    ),
+    ("GET", "/v1/states", "there is no route /v1/states;", 404),
+    ("GET", "/", "see /openapi.json", 404),
+    ("GET", "/v1/topics/a", "Accept: text/event-stream", 406),
+];
+
 #[tokio::test]
 async fn every_wrong_request_is_a_problem_that_names_what_is_wrong() {
     let server = Server::start().await;
-    let table = [
-        ("GET", "/v1/states/ta%20sk/a", "kind has ' ' at byte 2", 400),
-        (
-            "GET",
-            "/v1/states/task/a%00b",
-            "id has '\\0' at byte 1",
-            400,
-        ),
-        ("GET", "/v1/states/task/%FF", "in the path", 400),
-        ("GET", "/v1/states/task/a/versions/-1", "in the path", 400),
-        (
-            "GET",
-            "/v1/states/task/a/versions/18446744073709551616",
-            "in the path",
-            400,
-        ),
-        (
-            "GET",
-            "/v1/states/task?limitt=1",
-            "the nearest known one is `limit`",
-            400,
-        ),
-        (
-            "GET",
-            "/v1/states/task?limit=-1",
-            "limit: expected a whole number",
-            400,
-        ),
-        (
-            "GET",
-            "/v1/states/task?limit=99999999999999999999",
-            "limit: number too large",
-            400,
-        ),
-        (
-            "GET",
-            "/v1/states/task?limit=1&limit=2",
-            "duplicate field `limit`",
-            400,
-        ),
-        (
-            "GET",
-            "/v1/states/task?direction=up",
-            "unknown variant `up`",
-            400,
-        ),
-        ("GET", "/v1/states/task?glob=%5Ba", "", 400),
-        ("GET", "/v1/changes?wait=30", "30 needs a unit", 400),
-        ("GET", "/v1/changes?after=nonsense", "", 400),
-        ("GET", "/v1/references/abc", "64 lowercase hex digits", 400),
-        ("GET", "/v1/tasks?state=busy", "unknown variant `busy`", 400),
-        ("DELETE", "/v1/messages/7", "no UUID", 400),
-        (
-            "POST",
-            "/v1/mailboxes/%00/receive",
-            "control characters",
-            400,
-        ),
-        ("GET", "/v1/states", "there is no route /v1/states;", 404),
-        ("GET", "/", "see /openapi.json", 404),
-        ("GET", "/v1/topics/a", "Accept: text/event-stream", 406),
-    ];
-    for (method, path, says, status) in table {
+    for (method, path, says, status) in WRONG {
         let kind = if status == 404 {
             "not_found"
         } else {

@@ -186,7 +186,9 @@ async fn what_prevents_the_start_is_said() {
         if let Some(listen) = listen {
             config.server.listen = listen.parse().unwrap();
         }
-        let opened = within(Service::open(config, &registry(), Vec::new(), None)).await;
+        let registry = registry();
+        let opening = Service::open(config, &registry, Vec::new(), None);
+        let opened = within(Box::pin(opening)).await;
         opened.map(|_| ()).unwrap_err()
     };
     let memory = "[backends]\ndefault = \"memory:\"\n";
@@ -208,7 +210,7 @@ async fn what_prevents_the_start_is_said() {
     assert!(
         error
             .to_string()
-            .contains("--features rabbitmq, key=backends.tasks"),
+            .contains("--features rabbitmq, role=tasks"),
         "{error}"
     );
     let error = open(

@@ -196,7 +196,8 @@ async fn what_is_exported_can_be_imported_elsewhere() {
     let got = to.get("/v1/states/task/a").await;
     assert_eq!(got.header("etag"), "\"2\"");
     assert_eq!(got.body, &b"\xff\x00"[..]);
-    (from.stop().await, to.stop().await);
+    from.stop().await;
+    to.stop().await;
 }
 
 #[tokio::test]
