@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use statehouse_contracts::{Backend, Durability, Error, ErrorKind, Fencing, Result, Scope, Wake};
+use statehouse_contracts::{
+    Backend, ConsumerCapability, Durability, Error, ErrorKind, Fencing, ProducerCapability,
+    ReferenceCapability, Result, Scope, StateCapability, TaskCapability, Wake,
+};
 
 use super::{Desk, Output};
+use crate::config::duration_text;
 
 /// Reaches every backend of the desk and says what it can do.
 pub(super) async fn run(desk: &Desk, output: &Output) -> Result<()> {
@@ -76,86 +80,104 @@ async fn examine(
 
 /// What each role that the backend has can do, in words.
 async fn capabilities(backend: &Arc<dyn Backend>, scope: &Scope) -> Vec<(String, String)> {
-    let mut facts = Vec::new();
-    let mut add = |role: &str, text: String| facts.push((role.to_owned(), text));
-    if let Ok(producer) = backend.producer(scope).await {
-        let can = producer.capability();
-        let dedup = can
-            .dedup_window
-            .map_or("no".to_owned(), |window| format!("{window:?} of"));
-        let delay = can
-            .max_delay
-            .map_or("no delays".to_owned(), |_| "delays".to_owned());
-        add(
+    let facts = [
+        (
             "sends",
-            format!(
-                "{}; {dedup} deduplication; {delay}; payloads up to {} bytes",
-                durability(can.durability),
-                can.max_payload
-            ),
-        );
-    }
-    if let Ok(consumer) = backend.consumer(scope).await {
-        let can = consumer.capability();
-        let keys = if can.ordering_keys {
-            "ordering keys"
-        } else {
-            "no ordering keys"
-        };
-        let acks = if can.ack_confirmed {
-            "acks are final"
-        } else {
-            "acked messages may come back after a crash"
-        };
-        add(
+            backend
+                .producer(scope)
+                .await
+                .ok()
+                .map(|role| sends(role.capability())),
+        ),
+        (
             "receives",
-            format!(
-                "{keys}; {} priorities; {acks}; {}; {}",
-                can.priorities,
-                fencing(can.fencing),
-                wake(can.wake)
-            ),
-        );
-    }
-    if let Ok(state) = backend.state(scope).await {
-        let can = state.capability();
-        add(
+            backend
+                .consumer(scope)
+                .await
+                .ok()
+                .map(|role| receives(role.capability())),
+        ),
+        (
             "state",
-            format!(
-                "{}; records up to {} bytes; {}",
-                durability(can.durability),
-                can.max_data,
-                wake(can.wake)
-            ),
-        );
-    }
-    if let Ok(tasks) = backend.tasks(scope).await {
-        let can = tasks.capability();
-        add(
+            backend
+                .state(scope)
+                .await
+                .ok()
+                .map(|role| state(role.capability())),
+        ),
+        (
             "tasks",
-            format!(
-                "{}; {}; nesting up to {}",
-                durability(can.durability),
-                fencing(can.fencing),
-                can.max_nesting
-            ),
-        );
-    }
-    if let Ok(references) = backend.references(scope).await {
-        let can = references.capability();
-        let quota = can.quota.map_or("no quota".to_owned(), |quota| {
-            format!("quota {quota} bytes")
-        });
-        add(
+            backend
+                .tasks(scope)
+                .await
+                .ok()
+                .map(|role| tasks(role.capability())),
+        ),
+        (
             "references",
-            format!(
-                "{}; content up to {} bytes; {quota}",
-                durability(can.durability),
-                can.max_content
-            ),
-        );
-    }
+            backend
+                .references(scope)
+                .await
+                .ok()
+                .map(|role| references(role.capability())),
+        ),
+    ];
     facts
+        .into_iter()
+        .filter_map(|(role, fact)| Some((role.to_owned(), fact?)))
+        .collect()
+}
+
+fn sends(can: ProducerCapability) -> String {
+    let window = |window: Duration| format!("repeats recognised for {}", duration_text(window));
+    let dedup = can
+        .dedup_window
+        .map_or("repeats not recognised".to_owned(), window);
+    let delays = if can.max_delay.is_some() {
+        "delays"
+    } else {
+        "no delays"
+    };
+    let size = can.max_payload;
+    format!(
+        "{}; {dedup}; {delays}; payloads up to {size} bytes",
+        durability(can.durability)
+    )
+}
+
+fn receives(can: ConsumerCapability) -> String {
+    let keys = if can.ordering_keys {
+        "ordering keys"
+    } else {
+        "no ordering keys"
+    };
+    let acks = match can.ack_confirmed {
+        true => "acks are final",
+        false => "acked messages may come back after a crash",
+    };
+    let (priorities, fenced) = (can.priorities, fencing(can.fencing));
+    format!(
+        "{keys}; {priorities} priorities; {acks}; {fenced}; {}",
+        wake(can.wake)
+    )
+}
+
+fn state(can: StateCapability) -> String {
+    let (durable, size) = (durability(can.durability), can.max_data);
+    format!("{durable}; records up to {size} bytes; {}", wake(can.wake))
+}
+
+fn tasks(can: TaskCapability) -> String {
+    let (durable, fenced) = (durability(can.durability), fencing(can.fencing));
+    format!("{durable}; {fenced}; nesting up to {}", can.max_nesting)
+}
+
+fn references(can: ReferenceCapability) -> String {
+    let quota = can.quota.map_or("no quota".to_owned(), |quota| {
+        format!("quota {quota} bytes")
+    });
+    let (durable, size) = (durability(can.durability), can.max_content);
+    format!("{durable}; content up to {size} bytes; {quota}")
 }
 
 fn durability(durability: Durability) -> &'static str {

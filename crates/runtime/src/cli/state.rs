@@ -1,69 +1,56 @@
 //! `statehouse state`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_contracts::{
-    Change, Cursor, Direction, Error, HistoryQuery, ListQuery, Operation, PageCursor, Prune,
+    Change, Cursor, Direction, Error, HistoryQuery, ListQuery, OpId, Operation, PageCursor, Prune,
     Record, Result, RollbackTo, StateKey, StateManager, StateManagerExt, Tombstone, Transaction,
     Write,
 };
 use statehouse_state::{Watch, WatchFilter};
-use statehouse_wire::{ChangeDoc, FollowerDoc, OutboxEntryDoc, PageDoc, PrunedDoc, RecordDoc};
+use statehouse_wire::{
+    AppliedDoc, ChangeDoc, FollowerDoc, OutboxEntryDoc, PageDoc, PrunedDoc, RecordDoc,
+};
 
-use super::args::{StateCommand, When};
+use super::args::{StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite};
 use super::output::{preview, table};
 use super::{Desk, Output, input};
 
 pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> Result<()> {
     let state = desk.state().await?;
-    let state = &*state;
     match command {
-        StateCommand::Get { key, at, raw } => get(state, &key, at, raw, output).await,
-        StateCommand::Put {
+        StateCommand::Read(command) => read(command, &*state, output).await,
+        StateCommand::Write(command) => change(command, &*state, output).await,
+        StateCommand::Watch(command) => watch(command, state, output).await,
+        StateCommand::Prune {
             key,
-            value,
-            when,
-            ttl,
-            content_type,
-            op_id,
+            kind,
+            keep_last,
+            max_age,
+            tombstones,
         } => {
-            let data = input::content(&value)?;
-            let content_type = input::content_type(content_type.as_deref(), &data)?;
-            let operation = Operation::Put {
-                data,
-                content_type,
-                schema: None,
-                ttl,
-            };
-            let op_id = op_id.map(TryInto::try_into).transpose()?;
-            let transaction = Transaction {
-                op_id,
-                ..Transaction::of(write(&key, operation, when))
-            };
-            apply(state, &key, transaction, output).await
-        }
-        StateCommand::Append { key, value, when } => {
-            let operation = Operation::Append {
-                data: input::content(&value)?,
-            };
-            apply(
-                state,
-                &key,
-                Transaction::of(write(&key, operation, when)),
+            prune(
+                &*state,
+                Prune {
+                    kind,
+                    key,
+                    keep_last,
+                    max_age,
+                    tombstones,
+                },
                 output,
             )
             .await
         }
-        StateCommand::Delete { key, when } => {
-            let transaction = Transaction::of(write(&key, Operation::Delete, when));
-            apply(state, &key, transaction, output).await
-        }
-        StateCommand::Rollback { key, to, when } => {
-            let to = to.map_or(RollbackTo::Previous, RollbackTo::Version);
-            let transaction = Transaction::of(write(&key, Operation::Rollback { to }, when));
-            apply(state, &key, transaction, output).await
-        }
-        StateCommand::History { key, limit, before } => {
+        StateCommand::Outgoing(command) => look_after(command, &*state, output).await,
+    }
+}
+
+async fn read(command: StateRead, state: &dyn StateManager, output: &Output) -> Result<()> {
+    match command {
+        StateRead::Get { key, at, raw } => get(state, &key, at, raw, output).await,
+        StateRead::History { key, limit, before } => {
             let query = HistoryQuery {
                 before,
                 limit,
@@ -71,7 +58,7 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
             };
             show_records(&state.history(&key, query).await?, None, output)
         }
-        StateCommand::List {
+        StateRead::List {
             kind,
             prefix,
             glob,
@@ -86,65 +73,71 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
                 Direction::Ascending
             };
             let after = after.map(PageCursor);
-            let page = state
-                .list(ListQuery {
-                    kind,
-                    prefix,
-                    glob,
-                    direction,
-                    tombstones,
-                    limit,
-                    after,
-                })
-                .await?;
+            let query = ListQuery {
+                kind,
+                prefix,
+                glob,
+                direction,
+                tombstones,
+                limit,
+                after,
+            };
+            let page = state.list(query).await?;
             show_records(&page.items, page.next.as_ref(), output)
         }
-        StateCommand::Prune {
-            key,
-            kind,
-            keep_last,
-            max_age,
-            tombstones,
-        } => {
-            prune(
-                state,
-                Prune {
-                    kind,
-                    key,
-                    keep_last,
-                    max_age,
-                    tombstones,
-                },
-                output,
-            )
-            .await
-        }
-        StateCommand::Watch {
-            kind,
-            glob,
-            after,
-            from_start,
-            count,
-            idle,
-        } => {
-            let start = match after {
-                Some(cursor) => Cursor(cursor),
-                None if from_start => state.oldest().await?,
-                None => state.head().await?,
-            };
-            let watch = Watch::new(desk.state().await?, WatchFilter { kind, glob }, start);
-            follow(watch, count, idle, output).await
-        }
-        outbox_or_follower => look_after(outbox_or_follower, state, output).await,
     }
 }
 
-fn write(key: &StateKey, operation: Operation, when: When) -> Write {
-    Write {
+/// Applies one write.
+async fn change(command: StateWrite, state: &dyn StateManager, output: &Output) -> Result<()> {
+    let (key, operation, when, op_id) = match command {
+        StateWrite::Put {
+            key,
+            value,
+            when,
+            ttl,
+            content_type,
+            op_id,
+        } => {
+            let data = input::content(&value)?;
+            let content_type = input::content_type(content_type.as_deref(), &data)?;
+            let put = Operation::Put {
+                data,
+                content_type,
+                schema: None,
+                ttl,
+            };
+            (key, put, when, op_id.map(OpId::new).transpose()?)
+        }
+        StateWrite::Append { key, value, when } => (
+            key,
+            Operation::Append {
+                data: input::content(&value)?,
+            },
+            when,
+            None,
+        ),
+        StateWrite::Delete { key, when } => (key, Operation::Delete, when, None),
+        StateWrite::Rollback { key, to, when } => {
+            let to = to.map_or(RollbackTo::Previous, RollbackTo::Version);
+            (key, Operation::Rollback { to }, when, None)
+        }
+    };
+    let write = Write {
         key: key.clone(),
         operation,
         precondition: input::precondition(when),
-    }
+    };
+    let applied = state
+        .apply(Transaction {
+            op_id,
+            ..Transaction::of(write)
+        })
+        .await?;
+    let version = applied.versions.first().copied().unwrap_or_default();
+    let repeated = if applied.replayed { " (repeated)" } else { "" };
+    let line = format!("{key} is at version {version}{repeated}");
+    output.show(&AppliedDoc::from(applied), || line)
 }
 
 async fn get(
@@ -166,19 +159,6 @@ async fn get(
     }
     let shown = preview(&record.data, &record.content_type, usize::MAX);
     output.show(&RecordDoc::from(record), || shown)
-}
-
-async fn apply(
-    state: &dyn StateManager,
-    key: &StateKey,
-    transaction: Transaction,
-    output: &Output,
-) -> Result<()> {
-    let applied = state.apply(transaction).await?;
-    let version = applied.versions.first().copied().unwrap_or_default();
-    let repeated = if applied.replayed { " (repeated)" } else { "" };
-    let line = format!("{key} is at version {version}{repeated}");
-    output.show(&statehouse_wire::AppliedDoc::from(applied), || line)
 }
 
 async fn prune(state: &dyn StateManager, prune: Prune, output: &Output) -> Result<()> {
@@ -228,13 +208,22 @@ fn show_records(records: &[Record], next: Option<&PageCursor>, output: &Output) 
     }
 }
 
-/// Prints changes until `count` of them, `idle` without one, or for ever.
-async fn follow(
-    mut watch: Watch,
-    count: Option<usize>,
-    idle: Option<Duration>,
-    output: &Output,
-) -> Result<()> {
+/// Prints changes until so many have come, none comes for a while, or for ever.
+async fn watch(command: StateWatch, state: Arc<dyn StateManager>, output: &Output) -> Result<()> {
+    let StateWatch {
+        kind,
+        glob,
+        after,
+        from_start,
+        count,
+        idle,
+    } = command;
+    let start = match after {
+        Some(cursor) => Cursor(cursor),
+        None if from_start => state.oldest().await?,
+        None => state.head().await?,
+    };
+    let mut watch = Watch::new(state, WatchFilter { kind, glob }, start);
     let mut seen = 0;
     loop {
         let changes = watch.next(idle.unwrap_or(Duration::from_secs(30))).await?;
@@ -265,30 +254,27 @@ fn show_change(change: Change, output: &Output) -> Result<()> {
 
 /// Followers and parked messages.
 async fn look_after(
-    command: StateCommand,
+    command: StateOutgoing,
     state: &dyn StateManager,
     output: &Output,
 ) -> Result<()> {
     match command {
-        StateCommand::Followers => followers(state, output).await,
-        StateCommand::Unfollow { name } => {
+        StateOutgoing::Followers => followers(state, output).await,
+        StateOutgoing::Unfollow { name } => {
             if !state.unfollow(&name).await? {
                 return Err(Error::not_found(format!("there is no follower {name}")));
             }
             output.text(&format!("removed {name}"))
         }
-        StateCommand::Parked => parked(state, output).await,
-        StateCommand::Unpark { position } => {
+        StateOutgoing::Parked => parked(state, output).await,
+        StateOutgoing::Unpark { position } => {
             state.outbox_unpark(position).await?;
             output.text(&format!("message {position} will be sent again"))
         }
-        StateCommand::Discard { position } => {
+        StateOutgoing::Discard { position } => {
             state.outbox_discard(position).await?;
             output.text(&format!("message {position} was dropped"))
         }
-        other => Err(Error::internal(format!(
-            "{other:?} is no work on followers or messages"
-        ))),
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use statehouse_contracts::{
-    Backoff, Claim, ClaimRequest, Error, FailRetry, NewTask, Push, Result, StackName, Task, TaskId,
+    Claim, ClaimRequest, Error, FailRetry, NewTask, Push, Result, StackName, Task, TaskId,
     TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
 };
 use statehouse_wire::{ClaimDoc, PageDoc, PushedDoc, StackDepthDoc, TaskDoc, TaskSettledDoc};
 
-use super::args::{TaskCommand, TaskStateArg};
+use super::args::{PushTask, SettleTask, TaskCommand, TaskStateArg};
 use super::output::{preview, table};
 use super::{Desk, Output, input};
 
@@ -16,39 +16,7 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
     let tasks = desk.tasks().await?;
     let tasks = &*tasks;
     match command {
-        TaskCommand::Push {
-            stack,
-            payload,
-            kind,
-            id,
-            parent,
-            max_attempts,
-            delay,
-        } => {
-            let payload = input::content(&payload)?;
-            let content_type = input::content_type(None, &payload)?;
-            let task = NewTask {
-                id: id.unwrap_or_else(TaskId::random),
-                kind,
-                payload,
-                content_type,
-                max_attempts,
-                backoff: Backoff::default(),
-                delay: delay.unwrap_or_default(),
-            };
-            let parent = parent.as_deref().map(input::token).transpose()?;
-            push(
-                tasks,
-                Push {
-                    stack,
-                    tasks: vec![task],
-                    parent,
-                    op_id: None,
-                },
-                output,
-            )
-            .await
-        }
+        TaskCommand::Push(command) => push(command, tasks, output).await,
         TaskCommand::Claim {
             stack,
             worker,
@@ -97,13 +65,15 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
             show_tasks(tasks.list(query).await?.items, output)
         }
         TaskCommand::Depth { stack } => depth(tasks, stack, output).await,
-        settle => show_settled(tasks.settle_one(settle_of(settle)?).await?, output),
+        TaskCommand::Settle(settle) => {
+            show_settled(tasks.settle_one(settle_of(settle)?).await?, output)
+        }
     }
 }
 
-fn settle_of(command: TaskCommand) -> Result<TaskSettle> {
+fn settle_of(command: SettleTask) -> Result<TaskSettle> {
     Ok(match command {
-        TaskCommand::Complete { token, result } => {
+        SettleTask::Complete { token, result } => {
             let result = input::content(&result)?;
             let content_type = input::content_type(None, &result)?;
             TaskSettle::Complete {
@@ -112,7 +82,7 @@ fn settle_of(command: TaskCommand) -> Result<TaskSettle> {
                 content_type,
             }
         }
-        TaskCommand::Fail {
+        SettleTask::Fail {
             token,
             error,
             fatal,
@@ -129,14 +99,13 @@ fn settle_of(command: TaskCommand) -> Result<TaskSettle> {
                 retry,
             }
         }
-        TaskCommand::Extend { token, lease } => TaskSettle::Extend {
+        SettleTask::Extend { token, lease } => TaskSettle::Extend {
             token: input::token(&token)?,
             lease,
         },
-        TaskCommand::Release { token } => TaskSettle::Release {
+        SettleTask::Release { token } => TaskSettle::Release {
             token: input::token(&token)?,
         },
-        other => return Err(Error::internal(format!("{other:?} settles nothing"))),
     })
 }
 
@@ -156,8 +125,23 @@ fn state_name(state: TaskState) -> String {
     format!("{state:?}").to_lowercase()
 }
 
-async fn push(tasks: &dyn TaskStack, push: Push, output: &Output) -> Result<()> {
-    let stack = push.stack.clone();
+async fn push(command: PushTask, tasks: &dyn TaskStack, output: &Output) -> Result<()> {
+    let payload = input::content(&command.payload)?;
+    let content_type = input::content_type(None, &payload)?;
+    let task = NewTask {
+        id: command.id.unwrap_or_else(TaskId::random),
+        max_attempts: command.max_attempts,
+        delay: command.delay.unwrap_or_default(),
+        ..NewTask::new(command.kind, payload, content_type)
+    };
+    let parent = command.parent.as_deref().map(input::token).transpose()?;
+    let stack = command.stack;
+    let push = Push {
+        stack: stack.clone(),
+        tasks: vec![task],
+        parent,
+        op_id: None,
+    };
     for pushed in tasks.push(push).await? {
         let before = if pushed.duplicate {
             " (it was there)"
