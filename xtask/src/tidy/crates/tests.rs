@@ -62,12 +62,24 @@ fn a_crate_is_called_as_its_folder() {
 }
 
 #[test]
-fn an_adapter_depends_on_the_contracts_alone() {
+fn an_adapter_depends_on_what_all_adapters_share() {
     let table: &[(&str, Option<&str>, &[&str])] = &[
         ("statehouse-contracts", None, &[]),
         ("statehouse-conformance", Some("dev"), &[]),
         ("rusqlite", None, &[]),
-        ("statehouse-conformance", None, &["conformance in tests"]),
+        ("statehouse-content", None, &[]),
+        ("statehouse-wire", None, &[]),
+        ("statehouse-runtime", Some("dev"), &[]),
+        (
+            "statehouse-runtime",
+            None,
+            &["depends on statehouse-runtime"],
+        ),
+        (
+            "statehouse-conformance",
+            None,
+            &["depends on statehouse-conformance"],
+        ),
         ("statehouse-memory", None, &["depends on statehouse-memory"]),
         (
             "statehouse-memory",

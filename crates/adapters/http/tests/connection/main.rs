@@ -1,4 +1,5 @@
 //! What happens on the way to a service and back.
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod broadcast;
 mod server;
