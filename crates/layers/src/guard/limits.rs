@@ -69,12 +69,7 @@ pub(super) fn backoff(got: &Backoff) -> Result<()> {
 /// An attribute: short, and without control characters, so that it travels as a property.
 fn attribute(name: &str, value: Option<&String>) -> Result<()> {
     let Some(value) = value else { return Ok(()) };
-    at_most(
-        name,
-        value.len(),
-        "MAX_ATTRIBUTE bytes",
-        Message::MAX_ATTRIBUTE,
-    )?;
+    at_most(name, value.len(), "max_attribute", Message::MAX_ATTRIBUTE)?;
     match value.chars().find(|c| c.is_control()) {
         Some(bad) => Err(Error::invalid(format!(
             "{name} has the control character {bad:?}"
@@ -90,9 +85,9 @@ pub(super) fn message(
     headers: (usize, usize),
 ) -> Result<()> {
     at_most(
-        "payload",
+        "size of the payload",
         message.payload.inline_len(),
-        "max_payload bytes",
+        "max_payload",
         max_payload,
     )?;
     attribute("schema", message.schema.as_ref())?;

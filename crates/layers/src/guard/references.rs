@@ -22,9 +22,9 @@ impl Guard<dyn ReferenceStore> {
             ));
         }
         limits::at_most(
-            "content",
+            "size of the content",
             content.bytes.len(),
-            "max_content bytes",
+            "max_content",
             can.max_content,
         )?;
         if content.cache && content.holder.is_some() {

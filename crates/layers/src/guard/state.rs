@@ -28,12 +28,7 @@ fn version(what: &str, version: Version) -> Result<()> {
 
 fn schema(schema: Option<&String>) -> Result<()> {
     let bytes = schema.map_or(0, String::len);
-    limits::at_most(
-        "schema",
-        bytes,
-        "MAX_ATTRIBUTE bytes",
-        Message::MAX_ATTRIBUTE,
-    )
+    limits::at_most("schema", bytes, "MAX_ATTRIBUTE", Message::MAX_ATTRIBUTE)
 }
 
 fn check_write(write: &Write, can: &StateCapability) -> Result<()> {
@@ -47,12 +42,12 @@ fn check_write(write: &Write, can: &StateCapability) -> Result<()> {
             ttl,
             ..
         } => {
-            limits::at_most("data", data.len(), "max_data bytes", can.max_data)?;
+            limits::at_most("size of the data", data.len(), "max_data", can.max_data)?;
             schema(name.as_ref())?;
             limits::ttl(*ttl)
         }
         Operation::Append { data } => {
-            limits::at_most("data", data.len(), "max_data bytes", can.max_data)
+            limits::at_most("size of the data", data.len(), "max_data", can.max_data)
         }
         Operation::Rollback {
             to: RollbackTo::Version(number),
@@ -162,7 +157,12 @@ impl StateManager for Guard<dyn StateManager> {
         for record in &records {
             version("a record's version", record.version)?;
             limits::at_least_one("a record's version", usize::from(record.version > 0))?;
-            limits::at_most("data", record.data.len(), "max_data bytes", can.max_data)?;
+            limits::at_most(
+                "size of the data",
+                record.data.len(),
+                "max_data",
+                can.max_data,
+            )?;
             schema(record.schema.as_ref())?;
             if !keys.insert(&record.key) {
                 return Err(Error::invalid(format!(

@@ -12,9 +12,9 @@ use super::{Guard, limits};
 
 fn check_task(task: &NewTask, can: &TaskCapability) -> Result<()> {
     limits::at_most(
-        "payload",
+        "size of the payload",
         task.payload.len(),
-        "max_payload bytes",
+        "max_payload",
         can.max_payload,
     )?;
     limits::at_least_one("max_attempts", task.max_attempts as usize)?;
@@ -25,7 +25,12 @@ fn check_task(task: &NewTask, can: &TaskCapability) -> Result<()> {
 fn check_settle(settle: TaskSettle, can: &TaskCapability) -> Result<TaskSettle> {
     match settle {
         TaskSettle::Complete { ref result, .. } => {
-            limits::at_most("result", result.len(), "max_payload bytes", can.max_payload)?;
+            limits::at_most(
+                "size of the result",
+                result.len(),
+                "max_payload",
+                can.max_payload,
+            )?;
             Ok(settle)
         }
         TaskSettle::Fail {
