@@ -1,0 +1,133 @@
+//! What is compared with what.
+//!
+//! Rounds alternate between the sides, so that what else the machine does meets all of them; a
+//! ratio is that of a round's pair.
+
+mod depth;
+mod latency;
+mod puts;
+mod queue;
+mod reads;
+mod references;
+
+use std::{future::Future, time::Duration};
+
+use crate::{
+    Result,
+    load::{self, Run, Until},
+    table::{Row, Section, Unit},
+};
+
+/// How long and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Rounds of each comparison.
+    pub rounds: usize,
+    /// How long each side of a round is loaded.
+    pub time: Duration,
+    /// Messages of a round at a fixed rate.
+    pub paced: usize,
+    /// The shallow queue.
+    pub few: usize,
+    /// The deep queue.
+    pub many: usize,
+    /// Operations that are timed at each depth.
+    pub timed: usize,
+    /// The most callers at a time.
+    pub callers: u64,
+}
+
+impl Settings {
+    /// What the results are made with.
+    pub fn full() -> Self {
+        Self {
+            rounds: 5,
+            time: Duration::from_millis(1_000),
+            paced: 1_000,
+            few: 1_000,
+            many: 1_000_000,
+            timed: 400,
+            callers: 256,
+        }
+    }
+
+    /// Just enough to run every line.
+    pub fn smoke() -> Self {
+        Self {
+            rounds: 1,
+            time: Duration::from_millis(20),
+            paced: 5,
+            few: 20,
+            many: 60,
+            timed: 5,
+            callers: 8,
+        }
+    }
+
+    /// `callers`, or the most there may be.
+    fn callers(&self, callers: u64) -> u64 {
+        callers.min(self.callers)
+    }
+}
+
+/// Runs every scenario; `told` hears of each before it begins.
+///
+/// # Errors
+/// The first error of any.
+pub async fn all(settings: &Settings, mut told: impl FnMut(&str)) -> Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    told("durable puts");
+    sections.push(puts::run(settings).await?);
+    told("durable messages");
+    sections.push(queue::run(settings).await?);
+    told("a message to a waiting consumer");
+    sections.push(latency::run(settings).await?);
+    told("reads");
+    sections.push(reads::run(settings).await?);
+    told("large content");
+    sections.push(references::run(settings).await?);
+    told("few and many pending");
+    sections.push(depth::run(settings).await?);
+    Ok(sections)
+}
+
+/// Loads both sides in turns, and answers each round's runs.
+async fn rounds<A, B, AR, BR>(
+    settings: &Settings,
+    callers: u64,
+    ours: A,
+    other: B,
+) -> Result<[Vec<Run>; 2]>
+where
+    A: Fn(u64, u64) -> AR + Clone + Send + 'static,
+    B: Fn(u64, u64) -> BR + Clone + Send + 'static,
+    AR: Future<Output = Result<()>> + Send + 'static,
+    BR: Future<Output = Result<()>> + Send + 'static,
+{
+    let until = Until::Elapsed(settings.time);
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..settings.rounds {
+        runs[1].push(load::run(callers, until, other.clone()).await?);
+        runs[0].push(load::run(callers, until, ours.clone()).await?);
+    }
+    Ok(runs)
+}
+
+/// Compares the calls per second of both sides.
+fn rates(what: &str, name: &str, runs: &[Vec<Run>; 2]) -> Row {
+    let [ours, other] = runs
+        .each_ref()
+        .map(|runs| runs.iter().map(Run::per_second).collect::<Vec<_>>());
+    Row::compare(what, Unit::PerSecond, &ours, (name, &other))
+}
+
+/// Compares what a call waits on both sides, at a percentile.
+fn waits(what: &str, name: &str, runs: &[Vec<Run>; 2], share: f64) -> Row {
+    let [ours, other] = runs.each_ref().map(|runs| percentiles(runs, share));
+    Row::compare(what, Unit::Micros, &ours, (name, &other))
+}
+
+fn percentiles(runs: &[Run], share: f64) -> Vec<f64> {
+    let of = |run: &Run| run.waits.percentile(share);
+    runs.iter().map(of).collect()
+}
