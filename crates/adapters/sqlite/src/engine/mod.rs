@@ -201,6 +201,19 @@ impl Engine {
         self.hand_in(job, false)
     }
 
+    /// Hands in a [relaxed](Self::write_relaxed) job now, to be awaited later.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_relaxed<T, E, F>(&self, job: F) -> Result<Receipt<T, E>, E>
+    where
+        F: FnMut(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+    {
+        self.hand_in(job, true)
+    }
+
     fn hand_in<T, E, F>(&self, job: F, relaxed: bool) -> Result<Receipt<T, E>, E>
     where
         F: FnMut(&Tx<'_>) -> Result<T, E> + Send + 'static,

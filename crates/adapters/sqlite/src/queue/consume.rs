@@ -104,7 +104,9 @@ async fn look(
         let (ns, name, slot) = (session.ns, name.clone(), slot.cloned());
         let asked = Instant::now();
         let job = move |tx: &Tx<'_>| receive::look(tx, ns, &name, wanted, slot.as_ref());
-        let receipt = session.store.engine.submit(job);
+        // An attempt must survive a kill of the process; after a loss of power nobody holds the
+        // lease that was forgotten.
+        let receipt = session.store.engine.submit_relaxed(job);
         let look = Handover {
             receipt: Some(receipt.map_err(|failure: Failure| failure.of("receive"))?),
             session,
@@ -149,7 +151,7 @@ impl Drop for Handover<'_> {
         runtime.spawn(async move {
             if let Ok(Some(Look::Leased(batch))) = receipt.await {
                 let returned = Returned::from(&batch);
-                let back = engine.write(move |tx| receive::unlease(tx, &returned));
+                let back = engine.write_relaxed(move |tx| receive::unlease(tx, &returned));
                 // If it fails the leases run out.
                 let _: Result<(), Failure> = back.await;
             }
