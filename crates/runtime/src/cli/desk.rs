@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use statehouse_contracts::{
-    Backend, Consumer, Producer, ReferenceStore, Result, Scope, StateManager, TaskStack,
+    Backend, Consumer, Error, ErrorKind, Producer, ReferenceStore, Result, Scope, StateManager, TaskStack,
 };
+use statehouse_state::Trio;
+
+use crate::backends::{Backends, TrioBackend};
 
 /// Every role for one namespace and principal, opened when first used.
 #[derive(Clone, Debug)]
@@ -15,38 +18,20 @@ pub struct Desk {
     messages: Arc<dyn Backend>,
     tasks: Arc<dyn Backend>,
     references: Arc<dyn Backend>,
+    trio: Option<Arc<TrioBackend>>,
 }
 
 impl Desk {
     /// With one backend for every role: a running service.
     pub fn of_service(service: Arc<dyn Backend>, scope: Scope) -> Self {
         let (state, messages, tasks) = (service.clone(), service.clone(), service.clone());
-        Self {
-            scope,
-            is_service: true,
-            state,
-            messages,
-            tasks,
-            references: service,
-        }
+        Self { scope, is_service: true, state, messages, tasks, references: service, trio: None }
     }
 
-    /// With a backend for each role.
-    pub fn of_backends(
-        state: Arc<dyn Backend>,
-        messages: Arc<dyn Backend>,
-        tasks: Arc<dyn Backend>,
-        references: Arc<dyn Backend>,
-        scope: Scope,
-    ) -> Self {
-        Self {
-            scope,
-            is_service: false,
-            state,
-            messages,
-            tasks,
-            references,
-        }
+    /// With the backends of a configuration.
+    pub fn of_backends(backends: Backends, scope: Scope) -> Self {
+        let Backends { state, messages, tasks, references, trio, .. } = backends;
+        Self { scope, is_service: false, state, messages, tasks, references, trio }
     }
 
     /// Whether a running service does the work, with its own background services.
@@ -65,6 +50,21 @@ impl Desk {
     /// Those of the backend; so for the others.
     pub async fn state(&self) -> Result<Arc<dyn StateManager>> {
         self.state.state(&self.scope).await
+    }
+
+    /// The trio behind the state.
+    ///
+    /// # Errors
+    /// [`Unsupported`](statehouse_contracts::ErrorKind::Unsupported) where none is configured, or a
+    /// service hides it.
+    pub(super) async fn trio(&self) -> Result<Trio> {
+        match &self.trio {
+            Some(trio) => trio.trio(&self.scope).await,
+            None => Err(Error::new(
+                ErrorKind::Unsupported,
+                "there is no trio here; configure backends.trio, and leave --url out",
+            )),
+        }
     }
 
     /// Sending.

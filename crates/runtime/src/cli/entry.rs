@@ -133,14 +133,7 @@ impl Opened {
             });
         }
         let backends = Backends::open(config, &registry).await?;
-        let Backends {
-            state,
-            messages,
-            tasks,
-            references,
-            ..
-        } = backends.clone();
-        let desk = Desk::of_backends(state, messages, tasks, references, scope);
+        let desk = Desk::of_backends(backends.clone(), scope);
         Ok(Self {
             desk,
             backends: Some(backends),

@@ -13,7 +13,7 @@ use statehouse_wire::{
     AppliedDoc, ChangeDoc, FollowerDoc, OutboxEntryDoc, PageDoc, PrunedDoc, RecordDoc,
 };
 
-use super::args::{StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite};
+use super::args::{StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite, When};
 use super::output::{preview, table};
 use super::{Desk, Output, input};
 
@@ -43,6 +43,8 @@ pub(super) async fn run(command: StateCommand, desk: &Desk, output: &Output) -> 
             )
             .await
         }
+        StateCommand::Restore { key, when } => restore(&key, when, desk, output).await,
+        StateCommand::Trio => trio_status(desk, output).await,
         StateCommand::Outgoing(command) => look_after(command, &*state, output).await,
     }
 }
@@ -250,6 +252,31 @@ fn show_change(change: Change, output: &Output) -> Result<()> {
         change.by,
     );
     output.show(&ChangeDoc::from(change), || line)
+}
+
+async fn restore(key: &StateKey, when: When, desk: &Desk, output: &Output) -> Result<()> {
+    let version = desk.trio().await?.restore(key, input::precondition(when)).await?;
+    output.show(&serde_json::json!({ "version": version }), || {
+        format!("{key} is at version {version}, with the content from before its latest version")
+    })
+}
+
+async fn trio_status(desk: &Desk, output: &Output) -> Result<()> {
+    let status = desk.trio().await?.status().await;
+    let roles = [("main", status.main), ("replica", status.replica), ("rollback", status.rollback)];
+    if output.is_json() {
+        let roles = roles.map(|(role, status)| {
+            let problem = status.reachable.err();
+            serde_json::json!({ "role": role, "reachable": problem.is_none(), "problem": problem, "lag": status.lag })
+        });
+        return output.document(&roles);
+    }
+    let rows = roles.map(|(role, status)| {
+        let reachable = status.reachable.map_or_else(|problem| problem, |()| "reachable".to_owned());
+        let lag = status.lag.map_or(String::new(), |lag| format!("{lag} changes"));
+        [role.to_owned(), lag, reachable]
+    });
+    output.text(&table(["role", "behind", ""], rows.to_vec()))
 }
 
 /// Followers and parked messages.

@@ -53,6 +53,17 @@ pub enum StateCommand {
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         tombstones: Option<Duration>,
     },
+    /// Write the version before the latest again, from the rollback store of a trio
+    Restore {
+        /// KIND/ID
+        #[arg(value_parser = key)]
+        key: StateKey,
+        /// What must hold of the record on main
+        #[command(flatten)]
+        when: When,
+    },
+    /// Show main, replica and rollback store of a trio, and how far they are
+    Trio,
     /// Followers of the change log, and messages that could not be sent
     #[command(flatten)]
     Outgoing(StateOutgoing),
