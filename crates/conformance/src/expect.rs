@@ -150,6 +150,7 @@ where
         if start.elapsed() > within {
             return fail(format!("{what} did not come about within {within:?}"));
         }
+        // sleep: the pause between two polls
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }
@@ -170,6 +171,7 @@ where
         if let Some(answer) = ask().await? {
             return fail(format!("{what} must not come about, but did: {answer:?}"));
         }
+        // sleep: the pause between two polls
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())

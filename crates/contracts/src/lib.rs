@@ -37,6 +37,35 @@
 //!   open and close.
 //! - **Close** is idempotent. Calls that wait end with [`ErrorKind::Closed`], later ones answer
 //!   it; what was accepted before is finished first.
+//!
+//! # Example
+//!
+//! Names, patterns and transactions are values, checked where they are made:
+//!
+//! ```
+//! use statehouse_contracts::{
+//!     ContentType, Message, Pattern, Payload, Precondition, Result, StateKey, Topic, Transaction,
+//!     Write,
+//! };
+//!
+//! # fn main() -> Result<()> {
+//! let report = StateKey::parse("task", "report")?;
+//! let draft = Write::put(report, r#"{"step": 4}"#, ContentType::JSON);
+//! let done = Message::new(Topic::new("work.report.drafted")?, Payload::text("step 4"));
+//!
+//! // All or nothing: the write, if the record is still at version 3, and the message.
+//! let transaction = Transaction {
+//!     writes: vec![draft.when(Precondition::Version(3))],
+//!     messages: vec![done],
+//!     ..Transaction::default()
+//! };
+//!
+//! let listener = Pattern::new("work.*.drafted")?;
+//! assert!(listener.matches(&transaction.messages[0].topic));
+//! assert!(Topic::new("work..drafted").is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod backend;
 mod capability;

@@ -1,5 +1,7 @@
 //! What the guard refuses, by role: one row per argument, with the kind and a word of the message.
 
+#![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,6 +274,12 @@ async fn transactions() {
             .await,
         "reserved",
     );
+}
+
+#[tokio::test]
+async fn state_beside_transactions() {
+    let state = backend().await.state(&scope()).await.unwrap();
+    let key = StateKey::parse("k", "1").unwrap();
     refused(
         "prune",
         state
@@ -289,7 +297,7 @@ async fn transactions() {
     );
     refused(
         "read",
-        state.read_version(&key(), u64::MAX).await,
+        state.read_version(&key, u64::MAX).await,
         "versions go up to",
     );
 }

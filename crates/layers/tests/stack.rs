@@ -1,5 +1,7 @@
 //! The layers around a backend that is slow, or fails for a while.
 
+#![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

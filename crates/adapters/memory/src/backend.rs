@@ -10,7 +10,7 @@ use statehouse_contracts::{
 
 use crate::config::Config;
 use crate::store::Store;
-use crate::{housekeeping, queue, reference, state, tasks};
+use crate::{consumer, housekeeping, producer, reference, state, tasks};
 
 /// Opens stores in memory, by the scheme `memory`. Needs a tokio runtime with time enabled.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,11 +62,11 @@ impl Backend for MemoryBackend {
     }
 
     async fn producer(&self, scope: &Scope) -> Result<Arc<dyn Producer>> {
-        Ok(queue::producer(self.store.handle(scope)?))
+        Ok(producer::producer(self.store.handle(scope)?))
     }
 
     async fn consumer(&self, scope: &Scope) -> Result<Arc<dyn Consumer>> {
-        Ok(queue::consumer(self.store.handle(scope)?))
+        Ok(consumer::consumer(self.store.handle(scope)?))
     }
 
     async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {

@@ -264,6 +264,7 @@ impl Desk {
 
     /// Whether `task` still runs after a little while, as it must.
     pub(crate) async fn stays_waiting<T>(&self, task: &JoinHandle<T>) -> Result<(), Failure> {
+        // sleep: nothing may happen, so there is nothing to poll for
         tokio::time::sleep(self.timing.quiet).await;
         ensure(!task.is_finished(), "the call must still wait")
     }

@@ -143,7 +143,7 @@ async fn send(
 ) {
     while !stop.is_cancelled() {
         let mut message = job();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             message.ordering_key = Some(format!("key-{number}"));
         }
         // The same id until it is answered: accepted once.

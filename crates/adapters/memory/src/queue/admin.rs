@@ -9,9 +9,9 @@ use statehouse_contracts::{
     Received, Result,
 };
 
+use crate::consumer::MemoryConsumer;
 use crate::page;
 use crate::queue::accepted::Accepted;
-use crate::queue::consumer::MemoryConsumer;
 use crate::queue::group::Group;
 use crate::queue::messages::{Queue, unknown};
 use crate::time::Time;

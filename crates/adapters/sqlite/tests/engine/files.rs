@@ -287,6 +287,7 @@ async fn an_idle_engine_moves_its_log_into_the_database() {
             Instant::now() < deadline,
             "{moved} of {logged} pages after 20 s"
         );
+        // sleep: the pause between two polls
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     engine.write(|tx| insert(tx, 2)).await.unwrap();

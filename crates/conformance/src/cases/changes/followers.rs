@@ -152,6 +152,7 @@ async fn advancing_moves_a_follower_on(cx: Context) -> Outcome {
         .state
         .follow(&name("f"), FollowerSpec::default())
         .await?;
+    // sleep: the clock must move on between the two times
     tokio::time::sleep(Duration::from_millis(2)).await;
     shelf.state.advance(&name("f"), &cursors[6]).await?;
     let now = follower(&shelf, "f").await?;

@@ -76,6 +76,7 @@ async fn max_age_keeps_the_young_changes(cx: Context) -> Outcome {
         0,
         "how many changes went",
     )?;
+    // sleep: the changes must grow older than the age given
     tokio::time::sleep(Duration::from_millis(5)).await;
     let instant = Some(Duration::from_millis(1));
     ensure_eq(

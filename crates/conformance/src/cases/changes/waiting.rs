@@ -41,6 +41,7 @@ async fn answer(waiting: Waiting) -> Result<Result<ChangePage, Error>, Failure> 
 async fn is_woken(reader: &Shelf, writer: &Shelf) -> Outcome {
     let head = reader.state.head().await?;
     let waiting = wait(reader, &head);
+    // sleep: a call that waits cannot be told from one that has not begun
     tokio::time::sleep(reader.quiet).await;
     ensure(!waiting.is_finished(), "without a change the call waits")?;
     let start = Instant::now();
@@ -95,6 +96,7 @@ async fn all_who_wait_are_woken(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let head = shelf.state.head().await?;
     let waiting: Vec<Waiting> = (0..5).map(|_| wait(&shelf, &head)).collect();
+    // sleep: all five must be waiting, which nothing tells
     tokio::time::sleep(shelf.quiet).await;
     shelf.write(put("k", "a")).await?;
     for waiting in waiting {
@@ -112,6 +114,7 @@ async fn a_write_in_another_namespace_wakes_nobody(cx: Context) -> Outcome {
     let there = Shelf::on(&cx, &*cx.backend().await?, &cx.other_scope()?).await?;
     let waiting = wait(&shelf, &shelf.state.head().await?);
     there.write(put("k", "a")).await?;
+    // sleep: nothing may happen, so there is nothing to poll for
     tokio::time::sleep(shelf.quiet).await;
     ensure(!waiting.is_finished(), "the call still waits")?;
     waiting.abort();
@@ -122,6 +125,7 @@ async fn dropping_a_wait_loses_nothing(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let head = shelf.state.head().await?;
     let waiting = wait(&shelf, &head);
+    // sleep: the call should be waiting when it is dropped, which nothing tells
     tokio::time::sleep(Duration::from_millis(10)).await;
     waiting.abort();
     shelf.write(put("k", "a")).await?;
@@ -131,6 +135,7 @@ async fn dropping_a_wait_loses_nothing(cx: Context) -> Outcome {
 async fn closing_the_handle_ends_the_wait(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let waiting = wait(&shelf, &shelf.state.head().await?);
+    // sleep: the call should be waiting, which nothing tells
     tokio::time::sleep(shelf.quiet).await;
     shelf.state.close().await?;
     expect_kind(answer(waiting).await?, ErrorKind::Closed).map(|_| ())
@@ -140,6 +145,7 @@ async fn closing_the_backend_ends_the_wait(cx: Context) -> Outcome {
     let instance = cx.fresh().await?;
     let shelf = Shelf::on(&cx, &**instance.backend(), cx.scope()).await?;
     let waiting = wait(&shelf, &shelf.state.head().await?);
+    // sleep: the call should be waiting, which nothing tells
     tokio::time::sleep(shelf.quiet).await;
     instance.backend().close().await?;
     expect_kind(answer(waiting).await?, ErrorKind::Closed).map(|_| ())

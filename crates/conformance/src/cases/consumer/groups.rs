@@ -61,82 +61,30 @@ async fn racing_declarations_make_one_group(cx: Context) -> Outcome {
 
 /// A changed spec for each field that the consumer lets change.
 fn changes(base: &GroupSpec, can: &ConsumerCapability) -> Vec<(&'static str, GroupSpec)> {
-    let base = || base.clone();
-    let longer = (base().lease - Duration::from_millis(1)).max(can.min_lease);
+    let with = |change: &dyn Fn(&mut GroupSpec)| {
+        let mut changed = base.clone();
+        change(&mut changed);
+        changed
+    };
+    let longer = (base.lease - Duration::from_millis(1)).max(can.min_lease);
+    let backoff = Backoff::fixed(Duration::from_secs(7));
     let mut changes = vec![
-        (
-            "pattern",
-            GroupSpec {
-                pattern: pattern("u"),
-                ..base()
-            },
-        ),
-        (
-            "max_deliveries",
-            GroupSpec {
-                max_deliveries: 9,
-                ..base()
-            },
-        ),
-        (
-            "lease",
-            GroupSpec {
-                lease: longer,
-                ..base()
-            },
-        ),
-        (
-            "backoff",
-            GroupSpec {
-                backoff: Backoff::fixed(Duration::from_secs(7)),
-                ..base()
-            },
-        ),
-        (
-            "ordering",
-            GroupSpec {
-                ordering: false,
-                ..base()
-            },
-        ),
-        (
-            "priorities",
-            GroupSpec {
-                priorities: false,
-                ..base()
-            },
-        ),
-        (
-            "start",
-            GroupSpec {
-                start: Start::Earliest,
-                ..base()
-            },
-        ),
-        (
-            "max_length",
-            GroupSpec {
-                max_length: Some(7),
-                ..base()
-            },
-        ),
+        ("pattern", with(&|spec| spec.pattern = pattern("u"))),
+        ("max_deliveries", with(&|spec| spec.max_deliveries = 9)),
+        ("lease", with(&|spec| spec.lease = longer)),
+        ("backoff", with(&|spec| spec.backoff = backoff)),
+        ("ordering", with(&|spec| spec.ordering = false)),
+        ("priorities", with(&|spec| spec.priorities = false)),
+        ("start", with(&|spec| spec.start = Start::Earliest)),
+        ("max_length", with(&|spec| spec.max_length = Some(7))),
         (
             "overflow",
-            GroupSpec {
-                overflow: Overflow::DropOldest,
-                ..base()
-            },
+            with(&|spec| spec.overflow = Overflow::DropOldest),
         ),
-        (
-            "expired",
-            GroupSpec {
-                expired: Expired::DeadLetter,
-                ..base()
-            },
-        ),
+        ("expired", with(&|spec| spec.expired = Expired::DeadLetter)),
     ];
     changes.retain(|(field, changed)| {
-        *changed != base()
+        changed != base
             && match *field {
                 "start" => can.start_earliest,
                 "max_length" => can.overflow_reject,

@@ -108,6 +108,7 @@ async fn an_ended_lease_is_lost(cx: Context) -> Outcome {
     let relay = Relay::with(&cx, [message("a")]).await?;
     let entries = relay.read(0).await?;
     let brief = lease(&relay.shelf, "relay", BRIEF).await?;
+    // sleep: the lease must run out
     tokio::time::sleep(BRIEF + Duration::from_millis(50)).await;
     is_lost(&relay.shelf, &brief.token).await?;
     let settle = relay

@@ -277,6 +277,7 @@ async fn a_commit_wakes_who_waits(cx: Context) -> Outcome {
             .outbox_read(&waiter.token, 0, 0, patience)
             .await
     });
+    // sleep: a call that waits cannot be told from one that has not begun
     tokio::time::sleep(relay.shelf.quiet).await;
     ensure(!waiting.is_finished(), "without an entry the call waits")?;
     let start = Instant::now();
@@ -302,6 +303,7 @@ async fn closing_ends_the_wait(cx: Context) -> Outcome {
             .outbox_read(&waiter.token, 0, 0, patience)
             .await
     });
+    // sleep: the call should be waiting, which nothing tells
     tokio::time::sleep(relay.shelf.quiet).await;
     relay.shelf.state.close().await?;
     let read = waiting

@@ -151,6 +151,7 @@ async fn unparking_wakes_who_waits(cx: Context) -> Outcome {
             .outbox_read(&waiter.token, 0, 0, patience)
             .await
     });
+    // sleep: a call that waits cannot be told from one that has not begun
     tokio::time::sleep(relay.shelf.quiet).await;
     ensure(!waiting.is_finished(), "a parked entry is not read")?;
     let start = Instant::now();

@@ -104,6 +104,7 @@ async fn max_age_keeps_what_was_superseded_since(cx: Context) -> Outcome {
         "what went",
     )?;
     // The current version is not superseded, however old it is.
+    // sleep: the versions must have been superseded for longer than the age given
     tokio::time::sleep(Duration::from_millis(5)).await;
     ensure_eq(
         prune(&shelf, age(Duration::from_millis(1))).await?,

@@ -110,6 +110,7 @@ async fn a_key_comes_to_life_once(cx: Context) -> Outcome {
     let shelf = Shelf::new(&cx).await?;
     let other = Shelf::on(&cx, &*cx.backend().await?, &cx.scope_of("somebody else")?).await?;
     let first = shelf.apply([put("k", "a")]).await?;
+    // sleep: the clock must move on between the two times
     tokio::time::sleep(Duration::from_millis(2)).await;
     other.write_all([put("k", "b"), append("k", "c")]).await?;
     let record = shelf.live("k").await?;

@@ -198,6 +198,7 @@ async fn a_delayed_task_can_be_cancelled(cx: Context) -> Outcome {
     };
     yard.push([delayed]).await?;
     ensure_eq(cancel(&yard, "a").await?, 1, "how many were cancelled")?;
+    // sleep: the delay must be over, and nothing may happen
     tokio::time::sleep(yard.timing.delay + yard.timing.quiet).await;
     yard.is_empty().await?;
     yard.stands("a", TaskState::Cancelled).await
@@ -207,6 +208,7 @@ async fn a_cancelled_task_is_not_ready_after_its_lease(cx: Context) -> Outcome {
     let yard = Yard::with(&cx, [task("a")]).await?;
     yard.next_briefly("a").await?;
     cancel(&yard, "a").await?;
+    // sleep: the lease must be over, and nothing may happen
     tokio::time::sleep(yard.timing.short_lease + yard.timing.quiet).await;
     yard.stays_empty().await?;
     yard.stands("a", TaskState::Cancelled).await

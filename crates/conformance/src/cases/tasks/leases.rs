@@ -138,6 +138,7 @@ async fn a_complete_in_time_ends_the_lease(cx: Context) -> Outcome {
     yard.tasks
         .complete(&extended, "done".into(), Default::default())
         .await?;
+    // sleep: the lease must be over, and nothing may happen
     tokio::time::sleep(yard.timing.short_lease + yard.timing.quiet).await;
     yard.stands("a", TaskState::Completed).await?;
     ensure_eq(yard.get("a").await?.errors.len(), 0, "the number of errors")

@@ -50,6 +50,7 @@ async fn a_completed_task_never_runs_again(cx: Context) -> Outcome {
     let yard = Yard::with(&cx, [task("a")]).await?;
     let claim = yard.next_briefly("a").await?;
     yard.complete(&claim).await?;
+    // sleep: the lease must be over, and nothing may happen
     tokio::time::sleep(yard.timing.short_lease + yard.timing.quiet).await;
     yard.stays_empty().await?;
     yard.stands("a", TaskState::Completed).await
@@ -146,6 +147,7 @@ async fn extending_moves_the_end(cx: Context) -> Outcome {
         extended.deadline > claim.lease.deadline,
         "the deadline moves",
     )?;
+    // sleep: the first lease must be over, and nothing may happen
     tokio::time::sleep(yard.timing.short_lease + Duration::from_millis(100)).await;
     yard.is_empty().await?;
     let brief = yard

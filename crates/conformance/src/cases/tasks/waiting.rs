@@ -36,6 +36,7 @@ fn wait(yard: &Yard, how_long: Duration) -> Waiting {
 /// Waits on the stack a little, so that the claim surely waits.
 async fn waiting(yard: &Yard) -> Result<Waiting, Failure> {
     let waiting = wait(yard, yard.timing.patience);
+    // sleep: a call that waits cannot be told from one that has not begun
     tokio::time::sleep(yard.timing.quiet).await;
     ensure(!waiting.is_finished(), "without a task the call waits")?;
     Ok(waiting)
@@ -141,6 +142,7 @@ async fn a_resumed_parent_wakes_who_waits(cx: Context) -> Outcome {
 async fn of_many_who_wait_each_task_wakes_one(cx: Context) -> Outcome {
     let yard = Yard::new(&cx).await?;
     let waiting: Vec<Waiting> = (0..4).map(|_| wait(&yard, yard.timing.patience)).collect();
+    // sleep: all four should be waiting, which nothing tells
     tokio::time::sleep(yard.timing.quiet).await;
     yard.push(["a", "b"].map(task)).await?;
     yard.push(["c", "d"].map(task)).await?;
@@ -156,6 +158,7 @@ async fn of_many_who_wait_each_task_wakes_one(cx: Context) -> Outcome {
 async fn dropping_a_wait_loses_nothing(cx: Context) -> Outcome {
     let yard = Yard::new(&cx).await?;
     let waiting = wait(&yard, yard.timing.patience);
+    // sleep: the call should be waiting when it is dropped, which nothing tells
     tokio::time::sleep(Duration::from_millis(10)).await;
     waiting.abort();
     // Once the call is surely gone, a task must not go to it.

@@ -1,16 +1,14 @@
 //! The relay: every change becomes an event, every message is sent, in order, whatever fails.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Moody, Store, eventually, key, put, scope};
 use statehouse_contracts::{
-    ChangeLog, ConsumerExt, ErrorKind, GroupName, GroupSpec, Message, Namespace, Outbox, Pattern,
-    Payload, StateManager, StateManagerExt, Topic, Transaction,
+    ConsumerExt, ErrorKind, GroupName, GroupSpec, Message, Namespace, Pattern, Payload,
+    StateManager, StateManagerExt, Topic, Transaction,
 };
 use statehouse_state::{EventData, Relay, RelayOptions, StateEvent};
-use support::{Moody, Store, eventually, key, put, scope};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,15 +1,13 @@
 //! Main, replica and rollback on three SQLite files.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Store, eventually, key, put};
 use statehouse_contracts::{
     ErrorKind, Kind, ListQuery, Precondition, Prune, StateManager, StateManagerExt,
 };
 use statehouse_state::{Source, Trio, TrioOptions};
-use support::{Store, eventually, key, put};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -23,7 +23,7 @@ pub(crate) struct MemoryProducer(pub(crate) Handle);
 
 impl Handle {
     /// Runs `act` on the queue, after what is due by now has happened.
-    pub(super) fn with_queue<T>(
+    pub(crate) fn with_queue<T>(
         &self,
         act: impl FnOnce(&mut Queue, Time) -> Result<T>,
     ) -> Result<T> {

@@ -1,10 +1,9 @@
 //! The LIFO processor: newest first, then back to the original task.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Store, eventually, scope};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use statehouse_contracts::{
@@ -14,7 +13,6 @@ use statehouse_contracts::{
 use statehouse_state::{
     HandlerError, ProcessorOptions, TaskContext, TaskEnd, TaskHandler, TaskProcessor,
 };
-use support::{Store, eventually, scope};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,15 +1,13 @@
 //! The state service: cache, events and watch together.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Store, eventually, key, put, scope};
 use statehouse_contracts::{Glob, Kind, Namespace, Precondition, StateManagerExt, Transaction};
 use statehouse_state::{
     CacheFeed, CacheOptions, Relay, RelayOptions, StateCache, StateService, WatchFilter,
 };
-use support::{Store, eventually, key, put, scope};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::time::deadline;
 /// A handle that receives in one namespace.
 #[derive(Debug)]
 pub(crate) struct MemoryConsumer {
-    pub(super) handle: Handle,
+    pub(crate) handle: Handle,
     /// Closes the subscriptions with the handle.
     subscriptions: Arc<Gate>,
 }

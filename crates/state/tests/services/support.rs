@@ -1,12 +1,6 @@
 //! What the tests of the services share: stores in a folder of their own, and a producer that can
 //! be told to fail.
 
-// Each test file uses its own part of this.
-#![allow(
-    dead_code,
-    reason = "each test file uses its own part of what they share"
-)]
-
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
