@@ -1,7 +1,12 @@
 //! What a job sees: the connection inside the group's transaction, the group's clock, counters,
 //! and the wake-ups to send after the commit.
 
-use std::{cell::RefCell, collections::HashMap, fmt, ops::Deref};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    ops::Deref,
+};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -56,6 +61,10 @@ type AfterCommit = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(super) struct GroupState {
     deltas: HashMap<Counter, i64>,
+    /// Values as they were read, without the deltas.
+    values: HashMap<Counter, i64>,
+    /// How often what jobs had seen or done was taken back.
+    epoch: u64,
     wakes: Wakes,
     after_commit: Vec<AfterCommit>,
     job_deltas: Vec<(Counter, i64)>,
@@ -102,9 +111,16 @@ impl GroupState {
     /// Forgets everything, for a new group.
     pub(super) fn reset(&mut self) {
         self.deltas.clear();
+        self.begin_epoch();
         self.wakes.truncate((0, 0));
         self.after_commit.clear();
         self.begin_job();
+    }
+
+    /// Forgets what was read: it may not be true any more.
+    fn begin_epoch(&mut self) {
+        self.values.clear();
+        self.epoch += 1;
     }
 
     /// Marks the start of a job.
@@ -116,6 +132,7 @@ impl GroupState {
 
     /// Forgets what the running job left.
     pub(super) fn undo_job(&mut self) {
+        self.begin_epoch();
         for (counter, delta) in self.job_deltas.drain(..) {
             *self.deltas.entry(counter).or_insert(0) -= delta;
         }
@@ -178,6 +195,14 @@ impl<'c> Tx<'c> {
         self.now
     }
 
+    /// A number that stays the same while everything in the file is as the jobs of this group have
+    /// left it, and is never used again once a group ends or a job is taken back. What was read
+    /// under it is true under it, but for what jobs change.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.state.borrow().epoch
+    }
+
     /// Wakes all listeners of `channel` once the group is committed.
     pub fn notify(&self, channel: Channel) {
         let all = &mut self.state.borrow_mut().wakes.all;
@@ -211,14 +236,13 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// Those of SQLite.
     pub fn counter(&self, counter: Counter) -> rusqlite::Result<i64> {
-        let pending = self
-            .state
-            .borrow()
-            .deltas
-            .get(&counter)
-            .copied()
-            .unwrap_or(0);
-        Ok(counter.read(self.connection)? + pending)
+        let mut state = self.state.borrow_mut();
+        let pending = state.deltas.get(&counter).copied().unwrap_or(0);
+        let value = match state.values.entry(counter) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(counter.read(self.connection)?),
+        };
+        Ok(value + pending)
     }
 
     /// Drops a counter whose owner is deleted, so that its row does not stay behind.
@@ -230,6 +254,7 @@ impl<'c> Tx<'c> {
             .prepare_cached(REMOVE_COUNTER)?
             .execute((counter.family, counter.id))?;
         let mut state = self.state.borrow_mut();
+        state.values.remove(&counter);
         if let Some(pending) = state.deltas.remove(&counter) {
             state.job_deltas.push((counter, -pending));
         }

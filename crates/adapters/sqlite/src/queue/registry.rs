@@ -1,12 +1,12 @@
 //! The groups and listeners of a file, kept in memory by its writer thread.
 //!
-//! Every job begins with [`fresh`], which reads the newest change. When it is not the one that
-//! the memory stands at, the changes since are applied; when that one is not there any more (it
+//! Every job begins with [`fresh`], which reads the newest change, unless a job of the same
+//! transaction did and nothing has changed since. When it is not the one that the memory stands at, the changes since are applied; when that one is not there any more (it
 //! was rolled back, or is too long ago), everything is read again. So the memory always agrees
 //! with the transaction, whichever process made the change.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     rc::Rc,
@@ -167,6 +167,8 @@ pub(super) struct Registry {
 
 thread_local! {
     static REGISTRY: Rc<RefCell<Registry>> = Rc::default();
+    /// The epoch in which the memory was last compared with the file, until something changes.
+    static COMPARED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// The memory of this writer thread, in agreement with the transaction.
@@ -176,7 +178,11 @@ pub(super) fn fresh(tx: &Tx<'_>) -> Result<Rc<RefCell<Registry>>, Failure> {
         let mut registry = registry.borrow_mut();
         // A job that failed may have left some.
         registry.touched.clear();
-        registry.catch_up(tx)?;
+        let epoch = Some(tx.epoch());
+        if COMPARED.get() != epoch {
+            registry.catch_up(tx)?;
+            COMPARED.set(epoch);
+        }
     }
     Ok(registry)
 }
@@ -296,6 +302,7 @@ fn has_change(tx: &Tx<'_>, n: i64, stamp: i64) -> rusqlite::Result<bool> {
 
 /// Tells everybody that a group has changed, or with a negative number a listener.
 pub(super) fn changed(tx: &Tx<'_>, subject: i64) -> rusqlite::Result<()> {
+    COMPARED.set(None);
     tx.prepare_cached("INSERT INTO queue_change (stamp, subject) VALUES (?1, ?2)")?
         .execute((random(), subject))?;
     tx.prepare_cached("DELETE FROM queue_change WHERE n <= ?1")?
