@@ -11,6 +11,7 @@
 //! All of it but encoding and decoding are jobs of the writer.
 
 mod accepted;
+mod ack;
 mod admin;
 mod broadcast;
 mod chores;

@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension;
 use statehouse_contracts::SettleAction;
 
 use super::{
-    Count, handover, next_batch,
+    Count, ack, handover, next_batch,
     place::{Held, Mover},
     registry::{self, Group, Registry},
     tidy,
@@ -61,14 +61,29 @@ pub(super) fn settle(
     let mut settled = Settled::default();
     let mut outcomes = Vec::with_capacity(items.len());
     let mut group: Option<Arc<Group>> = None;
-    for (token, action) in items {
+    let mut rest = items;
+    while let Some((token, _)) = rest.first() {
         if group.as_ref().is_none_or(|group| group.id != token.group) {
             group = registry.group(token.group);
         }
-        outcomes.push(match group.as_deref().filter(|group| group.ns == ns) {
-            Some(group) => settle_one(tx, registry, group, &mut settled, *token, action)?,
-            None => Outcome::Lost,
-        });
+        let Some(group) = group.as_deref().filter(|group| group.ns == ns) else {
+            outcomes.push(Outcome::Lost);
+            rest = &rest[1..];
+            continue;
+        };
+        let (same, others) = rest.split_at(ack::run(rest).max(1));
+        rest = others;
+        if ack::together(tx, group, same)? {
+            for (token, action) in same {
+                settled.note(tx, *token, code(action))?;
+                outcomes.push(Outcome::Done);
+            }
+            continue;
+        }
+        for (token, action) in same {
+            let outcome = settle_one(tx, registry, group, &mut settled, *token, action)?;
+            outcomes.push(outcome);
+        }
     }
     settled.write(tx)?;
     handover::wrap_up(tx, registry)?;
