@@ -210,3 +210,66 @@ proptest! {
         runtime.block_on(run(steps));
     }
 }
+
+/// Acks of one receive are done together where they can be; none of these may be lost or repeated
+/// by it, whatever their order and whatever comes between them.
+#[tokio::test]
+async fn acks_of_one_receive_are_each_done_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let endpoint = Endpoint::parse(&format!("sqlite:{}?synchronous=normal", path.display()));
+    let backend = SqliteFactory.open(&endpoint.unwrap()).await.unwrap();
+    let scope = Scope::parse("default", "test").unwrap();
+    let consumer = backend.consumer(&scope).await.unwrap();
+    let producer = backend.producer(&scope).await.unwrap();
+    let group = GroupName::new("only").unwrap();
+    let spec = GroupSpec {
+        backoff: Backoff::NONE,
+        ..GroupSpec::new(Pattern::new("#").unwrap())
+    };
+    consumer.declare(&group, &spec).await.unwrap();
+    for at in 0..40_u8 {
+        let message = Message {
+            ordering_key: (at == 39).then(|| "key".to_owned()),
+            ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
+        };
+        producer.send_one(message).await.unwrap();
+    }
+    let receive = |max| consumer.receive(&group, Receive::new(max, Duration::ZERO));
+    let in_flight = async || consumer.counts(&group).await.unwrap().in_flight;
+    let got = receive(30).await.unwrap();
+    let settle = async |deliveries: &[&Delivery]| {
+        let acks = deliveries.iter().map(|delivery| delivery.ack()).collect();
+        consumer.settle(acks).await.unwrap()
+    };
+    let all_done = |answers: Vec<Result<_, _>>| answers.iter().all(Result::is_ok);
+
+    // Backwards, from within the batch; then with a gap that is still leased; then twice at once.
+    let backwards: Vec<&Delivery> = got[10..20].iter().rev().collect();
+    assert!(all_done(settle(&backwards).await));
+    assert_eq!(in_flight().await, 20);
+    let around: Vec<&Delivery> = got[5..10].iter().chain(&got[21..25]).collect();
+    assert!(all_done(settle(&around).await));
+    assert_eq!(in_flight().await, 11);
+    let even: Vec<&Delivery> = got[25..30].iter().step_by(2).chain(&got[25..30]).collect();
+    assert!(all_done(settle(&even).await));
+    assert_eq!(in_flight().await, 6);
+
+    // A repeat answers as before and takes nothing; another action has lost the lease.
+    assert!(all_done(settle(&backwards).await));
+    let nack = consumer.settle(vec![got[12].nack("no")]).await.unwrap();
+    assert!(nack[0].is_err());
+    assert_eq!(in_flight().await, 6);
+
+    // What was not acknowledged comes again, and its second attempt ends like the others.
+    let rest: Vec<&Delivery> = got[..5].iter().chain(&got[20..21]).collect();
+    let nacks = rest.iter().map(|delivery| delivery.nack("no")).collect();
+    assert!(all_done(consumer.settle(nacks).await.unwrap()));
+    let again = receive(30).await.unwrap();
+    assert_eq!(again.len(), 16);
+    assert!(all_done(settle(&again.iter().collect::<Vec<_>>()).await));
+    assert_eq!(consumer.counts(&group).await.unwrap().ready, 0);
+    assert_eq!(in_flight().await, 0);
+    backend.close().await.unwrap();
+    assert_eq!(left_behind(&path), Vec::new());
+}
