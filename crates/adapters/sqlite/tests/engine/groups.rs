@@ -212,6 +212,35 @@ async fn a_removed_counter_is_back_when_the_job_fails() {
     assert_eq!(count(&engine).await, 0);
 }
 
+#[tokio::test]
+async fn what_a_failed_job_read_is_forgotten() {
+    let place = Place::new();
+    let engine = place.open().await;
+    engine.write(|tx| insert(tx, 1)).await.unwrap();
+    let gate = hold(&engine);
+    let failing = engine
+        .submit(|tx| {
+            tx.remove_counter(COUNT)?;
+            assert_eq!(tx.counter(COUNT)?, 0);
+            insert(tx, 2)?;
+            Err::<u64, _>(refused())
+        })
+        .unwrap();
+    let reader = engine
+        .submit(|tx| Ok::<_, EngineError>((tx.epoch(), tx.counter(COUNT)?)))
+        .unwrap();
+    let same = engine
+        .submit(|tx| Ok::<_, EngineError>((tx.epoch(), tx.counter(COUNT)?)))
+        .unwrap();
+    drop(gate);
+    assert_eq!(failing.await, Err(refused()));
+    let (epoch, value) = reader.await.unwrap();
+    assert_eq!(value, 1);
+    assert_eq!(same.await, Ok((epoch, 1)));
+    let later = engine.write(|tx| Ok::<_, EngineError>(tx.epoch())).await;
+    assert_ne!(later, Ok(epoch));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_stored_is_exactly_what_was_accepted() {
     let place = Place::new();
