@@ -150,13 +150,14 @@ impl StateCache {
     /// whether it is good enough for those who waited.
     fn keep(&self, key: &StateKey, flight: &Arc<Flight>, answer: Option<&Arc<Record>>) -> bool {
         let mut flights = self.flights.lock();
-        remove(&mut flights, key, flight);
+        // Only until the first of those who wait has ended it does the flight hear of anything.
+        let hears = remove(&mut flights, key, flight);
         let heard = flight.heard.load(Ordering::SeqCst);
         let version = answer.map_or(0, |record| record.version);
         if heard != GAP && version < heard {
             return false;
         }
-        if let Some(record) = answer.filter(|_| heard != GAP) {
+        if let Some(record) = answer.filter(|_| hears && heard != GAP) {
             self.compute(key, |cached| match cached {
                 Some(cached) if cached.version >= record.version => Op::Nop,
                 _ => Op::Put(Arc::clone(record)),
@@ -175,13 +176,15 @@ impl StateCache {
     }
 }
 
-fn remove(flights: &mut HashMap<StateKey, Arc<Flight>>, key: &StateKey, flight: &Arc<Flight>) {
-    if flights
+/// Takes the flight out; answers whether it was still there.
+fn remove(flights: &mut HashMap<StateKey, Arc<Flight>>, key: &StateKey, flight: &Arc<Flight>) -> bool {
+    let found = flights
         .get(key)
-        .is_some_and(|current| Arc::ptr_eq(current, flight))
-    {
+        .is_some_and(|current| Arc::ptr_eq(current, flight));
+    if found {
         flights.remove(key);
     }
+    found
 }
 
 /// The record after `event`, when the event and the record before it tell all of it.
@@ -289,6 +292,17 @@ mod tests {
         };
         assert_eq!(cache.get(&key(), load).await.unwrap().unwrap().version, 2);
         assert_eq!(reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_second_who_waited_does_not_bring_back_what_was_overtaken() {
+        let cache = StateCache::new(CacheOptions::default());
+        let (flight, answer) = (Arc::<Flight>::default(), Arc::new(record(1)));
+        cache.flights.lock().insert(key(), Arc::clone(&flight));
+        assert!(cache.keep(&key(), &flight, Some(&answer)));
+        cache.heard(&key(), 2);
+        cache.keep(&key(), &flight, Some(&answer));
+        assert!(cache.peek(&key()).is_none());
     }
 
     #[tokio::test]
