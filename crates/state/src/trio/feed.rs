@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_contracts::{
-    Change, ChangeContent, ChangeData, ChangeOperation, ContentType, Cursor, ErrorKind,
+    Change, ChangeContent, ChangeData, ChangeOperation, ChangePage, ContentType, ErrorKind,
     FollowerName, FollowerSpec, Prune, Record, Result, StateManager, StateManagerExt, Tombstone,
     Transaction, Write,
 };
@@ -71,11 +71,7 @@ impl Feed {
                 self.take(change).await?;
             }
             if page.next != cursor {
-                self.mark(
-                    &page.next,
-                    page.changes.last().map_or(0, |change| change.commit),
-                )
-                .await?;
+                self.mark(&page).await?;
                 self.main.advance(&self.follower, &page.next).await?;
             }
             cursor = page.next;
@@ -103,14 +99,14 @@ impl Feed {
             return Ok(());
         }
         match self.record_of(change, before.as_ref()).await? {
-            Some(record) => store.import(vec![record]).await.map(|_| ()),
+            Some(record) => import(store, record).await,
             None => Ok(()),
         }
     }
 
     /// The latest that the store was told of becomes its current version, and `change` the latest.
     async fn step_behind(&self, store: &dyn StateManager, change: &Change) -> Result<()> {
-        let latest = pending::read(store, &change.key).await?;
+        let (latest, unchanged) = pending::read(store, &change.key).await?;
         if latest
             .as_ref()
             .is_some_and(|latest| latest.version >= change.version)
@@ -121,9 +117,15 @@ impl Feed {
             return Ok(());
         };
         if let Some(latest) = latest {
-            store.import(vec![latest]).await?;
+            // What expires on main stays here: the version before its tombstone is its data.
+            let kept = Record {
+                expires_at: None,
+                ..latest
+            };
+            store.import(vec![kept]).await?;
         }
-        store.apply(pending::write(&record)?).await.map(|_| ())
+        let next = pending::write(&record, unchanged)?;
+        store.apply(next).await.map(|_| ())
     }
 
     /// The whole record that `change` made, given the one before it. `None` when main has pruned
@@ -160,13 +162,18 @@ impl Feed {
     }
 
     /// Tells the replica how far it is, so that every process can know.
-    async fn mark(&self, cursor: &Cursor, commit: u64) -> Result<()> {
-        let Target::Replica(store) = &self.target else {
+    async fn mark(&self, page: &ChangePage) -> Result<()> {
+        let (Target::Replica(store), Some(last)) = (&self.target, page.changes.last()) else {
             return Ok(());
         };
-        if commit == 0 {
-            return Ok(());
-        }
+        let cursor = &page.next;
+        let rest = self.main.changes(cursor, 1, Duration::ZERO).await?;
+        // The page may end inside a commit: then only the one before it is here as a whole.
+        let split = rest
+            .changes
+            .first()
+            .is_some_and(|next| next.commit == last.commit);
+        let commit = last.commit.saturating_sub(u64::from(split));
         let text = format!("{commit} {cursor}");
         let put = Write::put(
             super::writes::mark_key()?,
@@ -187,6 +194,29 @@ impl Feed {
             .await
             .map(|_| ())
     }
+}
+
+/// Imports the record. The store may have counted a tombstone of its own under that version: the
+/// one before expired there, and main went on otherwise in time. Main is right.
+async fn import(store: &dyn StateManager, record: Record) -> Result<()> {
+    let written = store.import(vec![record.clone()]).await?;
+    if written.contains(&true) || record.tombstone == Some(Tombstone::Expired) {
+        return Ok(());
+    }
+    let there = match store.read_version(&record.key, record.version).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Pruned | ErrorKind::NotFound) => None,
+        there => there?.tombstone,
+    };
+    if there == Some(Tombstone::Expired) {
+        let forget = Prune {
+            key: Some(record.key.clone()),
+            tombstones: Some(Duration::ZERO),
+            ..Prune::default()
+        };
+        store.prune(forget).await?;
+        store.import(vec![record]).await?;
+    }
+    Ok(())
 }
 
 fn joined(before: Option<&Record>, change: &Change, added: &Bytes) -> Option<Bytes> {

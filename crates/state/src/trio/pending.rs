@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use statehouse_contracts::{
-    ContentType, Error, ErrorKind, Id, Kind, Principal, Record, Result, StateKey, StateManager,
+    ContentType, Error, ErrorKind, Id, Kind, Precondition, Principal, Record, Result, StateKey, StateManager,
     StateManagerExt, Timestamp, Tombstone, Transaction, Version, Write,
 };
 
@@ -32,18 +32,25 @@ fn place(key: &StateKey) -> Result<StateKey> {
     Ok(StateKey::new(Kind::new(KIND)?, id))
 }
 
-/// The latest version of `key` that the store was told of.
-pub(super) async fn read(store: &dyn StateManager, key: &StateKey) -> Result<Option<Record>> {
+/// The latest version of `key` that the store was told of, and what must hold for it to be
+/// replaced: that no other feed did so meanwhile.
+pub(super) async fn read(
+    store: &dyn StateManager,
+    key: &StateKey,
+) -> Result<(Option<Record>, Precondition)> {
     match store.get(&place(key)?).await? {
-        Some(stored) => decode(&stored.data).map(Some),
-        None => Ok(None),
+        Some(stored) => {
+            let unchanged = Precondition::Version(stored.version);
+            Ok((Some(decode(&stored.data)?), unchanged))
+        }
+        None => Ok((None, Precondition::Absent)),
     }
 }
 
 /// The write that makes `record` the latest version that the store was told of.
-pub(super) fn write(record: &Record) -> Result<Transaction> {
+pub(super) fn write(record: &Record, unchanged: Precondition) -> Result<Transaction> {
     let put = Write::put(place(&record.key)?, encode(record)?, ContentType::BYTES);
-    Ok(Transaction::of(put))
+    Ok(Transaction::of(put.when(unchanged)))
 }
 
 fn encode(record: &Record) -> Result<Bytes> {

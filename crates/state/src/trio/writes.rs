@@ -40,7 +40,11 @@ impl Written {
         }
         self.last_commit = self.last_commit.max(applied.commit);
         for (key, version) in keys.into_iter().zip(&applied.versions) {
-            self.by_key.insert(key, (*version, applied.commit));
+            // The answers of racing and of repeated writes come in any order.
+            let newest = self.by_key.entry(key).or_default();
+            if newest.1 <= applied.commit {
+                *newest = (*version, applied.commit);
+            }
         }
     }
 
@@ -111,6 +115,15 @@ mod tests {
         assert!(written.any());
         written.replicated(5);
         assert!(!written.any() && written.version(&key("a")).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_or_again_takes_nothing_back() {
+        let mut written = Written::new(10);
+        written.remember(vec![key("a")], &applied(9, 3));
+        written.remember(vec![key("a")], &applied(8, 2));
+        written.replicated(8);
+        assert_eq!(written.version(&key("a")), Some(3));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::support::{Store, eventually, key, put};
 use statehouse_contracts::{
-    ErrorKind, Kind, ListQuery, Precondition, Prune, StateManager, StateManagerExt,
+    ErrorKind, Kind, ListQuery, Operation, Precondition, Prune, StateManager, StateManagerExt,
+    Transaction, Write,
 };
 use statehouse_state::{Source, Trio, TrioOptions};
 use tokio::task::JoinHandle;
@@ -254,4 +255,97 @@ async fn with_the_replica_down_main_answers() {
     tokio::time::timeout(Duration::from_secs(5), feeding.stop())
         .await
         .unwrap();
+}
+
+/// A write of a record that lives for `ttl`.
+fn put_for(id: &str, text: &str, ttl: Duration) -> Write {
+    let mut write = put(id, text);
+    if let Operation::Put { ttl: lives, .. } = &mut write.operation {
+        *lives = Some(ttl);
+    }
+    write
+}
+
+async fn expires_in(store: &Store, id: &str, version: u64) {
+    let state = store.state().await;
+    eventually("the record expires", || async {
+        let history = state.history(&key(id), Default::default()).await.unwrap();
+        history
+            .first()
+            .is_some_and(|newest| newest.version == version && newest.tombstone.is_some())
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_was_renewed_while_the_replica_lagged_lives_on_there() {
+    let setup = Setup::new().await;
+    let feeding = setup.feed();
+    let ttl = Duration::from_secs(2);
+    setup.trio.write(put_for("a", "1", ttl)).await.unwrap();
+    setup.fed().await;
+    feeding.stop().await;
+
+    // Main renews it in time; the replica does not hear of that before it expires there.
+    setup.trio.write(put("a", "2")).await.unwrap();
+    expires_in(&setup.replica, "a", 2).await;
+    let feeding = setup.feed();
+    setup.fed().await;
+    let replica = setup.replica.state().await;
+    let record = replica.get(&key("a")).await.unwrap().unwrap();
+    assert_eq!((record.version, record.data), (2, "2".into()));
+    setup.trio.write(put("a", "3")).await.unwrap();
+    setup.fed().await;
+    assert_eq!(replica.get(&key("a")).await.unwrap().unwrap().version, 3);
+    feeding.stop().await;
+}
+
+#[tokio::test]
+async fn what_expires_does_not_go_from_the_rollback_store() {
+    let setup = Setup::new().await;
+    let feeding = setup.feed();
+    let ttl = Duration::from_millis(300);
+    setup.trio.write(put_for("a", "1", ttl)).await.unwrap();
+    expires_in(&setup.main, "a", 2).await;
+    setup.fed().await;
+    assert_eq!(setup.previous("a").await, Some((1, "1".into())));
+
+    let ttl = Duration::from_secs(2);
+    setup.trio.write(put_for("b", "1", ttl)).await.unwrap();
+    setup.trio.write(put("b", "2")).await.unwrap();
+    setup.fed().await;
+    // sleep: what is tested is that nothing happens while the life of version 1 ends.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    setup.trio.write(put("b", "3")).await.unwrap();
+    setup.fed().await;
+    assert_eq!(setup.previous("b").await, Some((2, "2".into())));
+    feeding.stop().await;
+}
+
+#[tokio::test]
+async fn half_a_transaction_in_the_replica_does_not_pass_for_all_of_it() {
+    let setup = Setup::new().await;
+    // More writes than the feed takes in one page.
+    let writes = |text: &str| {
+        let writes = (0..300).map(|n| put(&format!("{n:03}"), text));
+        Transaction {
+            writes: writes.collect(),
+            ..Transaction::default()
+        }
+    };
+    setup.trio.apply(writes("1")).await.unwrap();
+    let feeding = setup.feed();
+    setup.fed().await;
+    for round in 2..12 {
+        let text = round.to_string();
+        setup.trio.apply(writes(&text)).await.unwrap();
+        eventually("the replica answers", || async {
+            let read = setup.trio.read_many(&[key("299")]).await.unwrap();
+            assert_eq!(read.records[0].as_ref().unwrap().data, text.as_str());
+            (read.source == Source::Replica).then_some(())
+        })
+        .await;
+    }
+    feeding.stop().await;
 }
