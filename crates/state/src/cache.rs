@@ -177,7 +177,11 @@ impl StateCache {
 }
 
 /// Takes the flight out; answers whether it was still there.
-fn remove(flights: &mut HashMap<StateKey, Arc<Flight>>, key: &StateKey, flight: &Arc<Flight>) -> bool {
+fn remove(
+    flights: &mut HashMap<StateKey, Arc<Flight>>,
+    key: &StateKey,
+    flight: &Arc<Flight>,
+) -> bool {
     let found = flights
         .get(key)
         .is_some_and(|current| Arc::ptr_eq(current, flight));

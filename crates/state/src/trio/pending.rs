@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use statehouse_contracts::{
-    ContentType, Error, ErrorKind, Id, Kind, Precondition, Principal, Record, Result, StateKey, StateManager,
-    StateManagerExt, Timestamp, Tombstone, Transaction, Version, Write,
+    ContentType, Error, ErrorKind, Id, Kind, Precondition, Principal, Record, Result, StateKey,
+    StateManager, StateManagerExt, Timestamp, Tombstone, Transaction, Version, Write,
 };
 
 /// The kind under which the latest versions wait; the id is `kind/id` of the key, hashed when that
