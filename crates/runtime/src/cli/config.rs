@@ -27,7 +27,7 @@ pub(super) fn run(
             let from = loaded
                 .file
                 .map_or("no file".to_owned(), |file| file.display().to_string());
-            output.text(&format!("the configuration is right ({from})"))
+            output.done(&format!("the configuration is right ({from})"))
         }
     }
 }

@@ -21,7 +21,10 @@ where
     S: FnOnce(Config) -> F,
     F: Future<Output = Result<()>>,
 {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return mistyped(&error),
+    };
     let json = cli.common.json;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -198,6 +201,21 @@ fn serve_flags(flags: &Serve) -> Vec<Override> {
         .iter()
         .map(|value| Override::new("backends.default", value, "--backend"));
     listen.chain(backend).collect()
+}
+
+/// Tells what is wrong with the command line, or prints the help that was asked for.
+fn mistyped(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || !std::env::args_os().any(|argument| argument == "--json") {
+        error.exit();
+    }
+    let text = error.to_string();
+    let told = text.split("\n\nUsage:").next().unwrap_or_default();
+    let told = told.split("\n\nFor more").next().unwrap_or_default();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let line = words.join(" ");
+    let error = Error::invalid(line.trim_start_matches("error: ").to_owned());
+    report(&error, true);
+    ExitCode::from(exit::code(error.kind()))
 }
 
 fn is_broken_pipe(error: &Error) -> bool {

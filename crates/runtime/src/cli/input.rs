@@ -34,6 +34,17 @@ pub(super) fn priority(text: &str) -> Result<Priority, String> {
     Priority::new(level).map_err(|error| error.message().to_owned())
 }
 
+/// A version of a record.
+pub(super) fn version(text: &str) -> Result<u64, String> {
+    const LAST: u64 = i64::MAX as u64;
+    match text.parse() {
+        Ok(version) if version <= LAST => Ok(version),
+        _ => Err(format!(
+            "{text:?} is no version; versions are whole numbers from 1 to {LAST}"
+        )),
+    }
+}
+
 /// `FROM..TO`
 pub(super) fn range(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("{text:?} is no range; write FROM..TO, such as 0..1024");
@@ -129,6 +140,8 @@ mod tests {
     #[test]
     fn bad_values_say_what_would_be_right() {
         assert!(range("1-2").unwrap_err().contains("FROM..TO"));
+        assert!(version("-1").unwrap_err().contains("from 1"));
+        assert!(version("9223372036854775808").is_err());
         assert!(speed("0").unwrap_err().contains("above 0"));
         assert!(speed("nan").is_err());
         assert!(priority("10").unwrap_err().contains("0 to 9"));

@@ -46,6 +46,14 @@ impl Output {
         self.text(&line)
     }
 
+    /// Says what was done: a line for people, or a document `{"done": line}`.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn done(&self, line: &str) -> Result<()> {
+        self.show(&serde_json::json!({ "done": line }), || line.to_owned())
+    }
+
     /// Prints one or more lines.
     ///
     /// # Errors

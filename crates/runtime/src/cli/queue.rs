@@ -24,25 +24,25 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
         QueueCommand::Dead { group, limit } => dead(consumer, &group, limit, output).await,
         QueueCommand::Redrive { group, id } => {
             let many = consumer.redrive(&group, id).await?;
-            output.text(&format!("put {many} dead letters back into {group}"))
+            output.done(&format!("put {many} dead letters back into {group}"))
         }
         QueueCommand::Purge { group, dead } => {
             let many = consumer.purge(&group, dead).await?;
-            output.text(&format!("deleted {many} messages of {group}"))
+            output.done(&format!("deleted {many} messages of {group}"))
         }
         QueueCommand::Pause { group } => {
             consumer.pause(&group).await?;
-            output.text(&format!("{group} is paused"))
+            output.done(&format!("{group} is paused"))
         }
         QueueCommand::Resume { group } => {
             consumer.resume(&group).await?;
-            output.text(&format!("{group} goes on"))
+            output.done(&format!("{group} goes on"))
         }
         QueueCommand::Delete { group } => {
             if !consumer.delete_group(&group).await? {
                 return Err(Error::not_found(format!("there is no group {group}")));
             }
-            output.text(&format!("deleted {group}"))
+            output.done(&format!("deleted {group}"))
         }
         QueueCommand::Cancel { id } => {
             if !desk.producer().await?.cancel(id).await? {
@@ -50,7 +50,7 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
                     "no message {id} waits for its time"
                 )));
             }
-            output.text(&format!("took {id} back"))
+            output.done(&format!("took {id} back"))
         }
         QueueCommand::Settle { token, action } => settle(consumer, &token, action, output).await,
     }
@@ -120,7 +120,7 @@ async fn declare(command: QueueCommand, consumer: &dyn Consumer, output: &Output
     } else {
         "was declared before"
     };
-    output.text(&format!("{group} {is}, hears {}", spec.pattern))
+    output.done(&format!("{group} {is}, hears {}", spec.pattern))
 }
 
 async fn depth(consumer: &dyn Consumer, group: Option<GroupName>, output: &Output) -> Result<()> {

@@ -59,7 +59,7 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
             expires,
         } => {
             references.retain(&id, &holder, expires).await?;
-            output.text(&format!("{holder} holds {id}"))
+            output.done(&format!("{holder} holds {id}"))
         }
         RefCommand::Release { id, holder } => {
             let held = references.release(&id, &holder).await?;
@@ -68,13 +68,13 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
             } else {
                 "did not hold"
             };
-            output.text(&format!("{holder} {before} {id}"))
+            output.done(&format!("{holder} {before} {id}"))
         }
         RefCommand::Delete { id } => {
             if !references.delete(&id).await? {
                 return Err(Error::not_found(format!("there is no content {id}")));
             }
-            output.text(&format!("deleted {id}"))
+            output.done(&format!("deleted {id}"))
         }
         RefCommand::Gc => {
             let gone = references.collect_garbage().await?;

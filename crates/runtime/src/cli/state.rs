@@ -291,16 +291,16 @@ async fn look_after(
             if !state.unfollow(&name).await? {
                 return Err(Error::not_found(format!("there is no follower {name}")));
             }
-            output.text(&format!("removed {name}"))
+            output.done(&format!("removed {name}"))
         }
         StateOutgoing::Parked => parked(state, output).await,
         StateOutgoing::Unpark { position } => {
             state.outbox_unpark(position).await?;
-            output.text(&format!("message {position} will be sent again"))
+            output.done(&format!("message {position} will be sent again"))
         }
         StateOutgoing::Discard { position } => {
             state.outbox_discard(position).await?;
-            output.text(&format!("message {position} was dropped"))
+            output.done(&format!("message {position} was dropped"))
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
         }
         TaskCommand::Cancel { id } => {
             let ended = tasks.cancel(&id).await?;
-            output.text(&format!("cancelled {ended} tasks"))
+            output.done(&format!("cancelled {ended} tasks"))
         }
         TaskCommand::Get { id } => {
             let none = || Error::not_found(format!("there is no task {id}"));

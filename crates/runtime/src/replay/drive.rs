@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use parking_lot::Mutex;
-use statehouse_contracts::{
-    Consumer, ReferenceStore, Result, StateManager, TaskStack,
-};
+use statehouse_contracts::{Consumer, ReferenceStore, Result, StateManager, TaskStack};
 
 use super::events::{Events, step_key};
 use super::names::Names;
@@ -46,7 +44,12 @@ pub struct ReplayOptions {
 impl Default for ReplayOptions {
     /// One agent, as fast as it goes, 4,096 bytes inline, 64 runs at once.
     fn default() -> Self {
-        Self { agents: 1, speed: None, inline: 4096, concurrency: 64 }
+        Self {
+            agents: 1,
+            speed: None,
+            inline: 4096,
+            concurrency: 64,
+        }
     }
 }
 
@@ -66,22 +69,43 @@ pub async fn replay(
     let events = Events::listen(Arc::clone(&stage.consumer)).await?;
     let latencies = Mutex::new(Vec::new());
     let started = Instant::now();
-    let copies = runs.iter().flat_map(|run| (0..options.agents.max(1)).map(move |copy| (run, copy)));
+    let copies = runs
+        .iter()
+        .flat_map(|run| (0..options.agents.max(1)).map(move |copy| (run, copy)));
     let work = copies.map(|(run, copy)| {
-        let player = Player { stage, options, latencies: &latencies, names: Names::of(&run.id, copy) };
+        let player = Player {
+            stage,
+            options,
+            latencies: &latencies,
+            names: Names::of(&run.id, copy),
+        };
         async move { player.play(run, progress).await }
     });
-    let played: Vec<Result<Played>> =
-        futures::stream::iter(work).buffer_unordered(options.concurrency.max(1)).collect().await;
+    let played: Vec<Result<Played>> = futures::stream::iter(work)
+        .buffer_unordered(options.concurrency.max(1))
+        .collect()
+        .await;
     let elapsed = started.elapsed();
     let played: Vec<Played> = played.into_iter().collect::<Result<_>>()?;
-    let expected: HashMap<String, u64> = played.iter().flat_map(|played| played.expected.clone()).collect();
+    let expected: HashMap<String, u64> = played
+        .iter()
+        .flat_map(|played| played.expected.clone())
+        .collect();
     let (arrived, event_problems) = events.finish(&expected).await?;
     let mut runs: Vec<RunReport> = played.into_iter().map(|played| played.report).collect();
     runs.sort_by(|a, b| a.run.cmp(&b.run));
-    let mut total = Tally { events: arrived, ..Tally::default() };
+    let mut total = Tally {
+        events: arrived,
+        ..Tally::default()
+    };
     runs.iter().for_each(|run| total += run.added);
-    Ok(Report { runs, total, elapsed, latency: percentiles(latencies.into_inner()), event_problems })
+    Ok(Report {
+        runs,
+        total,
+        elapsed,
+        latency: percentiles(latencies.into_inner()),
+        event_problems,
+    })
 }
 
 /// Replays one copy of one run.
@@ -102,8 +126,14 @@ impl Player<'_> {
     async fn play(&self, run: &Run, progress: &(dyn Fn() + Sync)) -> Result<Played> {
         let (state, references) = (&*self.stage.state, &*self.stage.references);
         let before = self.versions().await?;
-        let mut writer =
-            Writer::new(state, references, &self.names, self.options.inline, self.latencies).await?;
+        let mut writer = Writer::new(
+            state,
+            references,
+            &self.names,
+            self.options.inline,
+            self.latencies,
+        )
+        .await?;
         writer.agent(run).await?;
         let mut nest = Nest::begin(&*self.stage.tasks, &self.names, run, &mut writer).await?;
         for event in &run.timeline {
@@ -115,7 +145,10 @@ impl Player<'_> {
                     writer.step(run, index).await?;
                     progress();
                 }
-                Event::Open(index) => nest.open(index, &run.subtasks[index], &mut writer.tally).await?,
+                Event::Open(index) => {
+                    nest.open(index, &run.subtasks[index], &mut writer.tally)
+                        .await?
+                }
                 Event::Close(index) => nest.close(&run.subtasks[index]).await?,
             }
         }
@@ -134,7 +167,9 @@ impl Player<'_> {
 
     /// Takes as long as the step took, by the speed that was asked for.
     async fn pace(&self, run: &Run, step: usize) {
-        let recorded = run.steps[step].execution_time.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let recorded = run.steps[step]
+            .execution_time
+            .filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         if let (Some(speed), Some(seconds)) = (self.options.speed, recorded) {
             tokio::time::sleep(Duration::from_secs_f64((seconds / speed).min(86_400.0))).await;
         }
@@ -142,7 +177,11 @@ impl Player<'_> {
 
     /// The version of each record of the run.
     async fn versions(&self) -> Result<[(String, u64); 3]> {
-        let keys = [self.names.agent()?, self.names.task()?, self.names.conversation()?];
+        let keys = [
+            self.names.agent()?,
+            self.names.task()?,
+            self.names.conversation()?,
+        ];
         let records = self.stage.state.get_many(&keys).await?;
         let mut versions = keys.map(|key| (key.to_string(), 0));
         for (entry, record) in versions.iter_mut().zip(records) {
@@ -164,6 +203,14 @@ impl Player<'_> {
 
 fn percentiles(mut latencies: Vec<Duration>) -> Option<(Duration, Duration)> {
     latencies.sort_unstable();
-    let at = |share: f64| latencies.get(((latencies.len() - 1) as f64 * share) as usize).copied();
-    if latencies.is_empty() { None } else { Some((at(0.5)?, at(0.99)?)) }
+    let at = |share: f64| {
+        latencies
+            .get(((latencies.len() - 1) as f64 * share) as usize)
+            .copied()
+    };
+    if latencies.is_empty() {
+        None
+    } else {
+        Some((at(0.5)?, at(0.99)?))
+    }
 }

@@ -34,7 +34,8 @@ impl Heard {
         match self.last.get(&key) {
             Some(last) if number <= *last => return,
             Some(last) if number != last + 1 => {
-                self.problems.push(format!("{key}: {number} came after {last}"));
+                self.problems
+                    .push(format!("{key}: {number} came after {last}"));
             }
             _ => {}
         }
@@ -52,7 +53,12 @@ impl Events {
     pub(super) async fn listen(consumer: Arc<dyn Consumer>) -> Result<Self> {
         let unique = uuid::Uuid::now_v7();
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let mut events = Self { consumer, groups: Vec::new(), heard, drains: Vec::new() };
+        let mut events = Self {
+            consumer,
+            groups: Vec::new(),
+            heard,
+            drains: Vec::new(),
+        };
         for (name, pattern) in [("state", "state.#"), ("steps", "agents.*.step")] {
             let group = GroupName::new(format!("replay-{unique}-{name}"))?;
             let spec = GroupSpec {
@@ -62,7 +68,11 @@ impl Events {
                 ..GroupSpec::new(Pattern::new(pattern)?)
             };
             events.consumer.declare(&group, &spec).await?;
-            let drain = drain(Arc::clone(&events.consumer), group.clone(), Arc::clone(&events.heard));
+            let drain = drain(
+                Arc::clone(&events.consumer),
+                group.clone(),
+                Arc::clone(&events.heard),
+            );
             events.drains.push(tokio::spawn(drain));
             events.groups.push(group);
         }
@@ -71,9 +81,14 @@ impl Events {
 
     /// Waits until each of `expected`'s keys has arrived so often, then stops listening. Answers
     /// how many did, and what is missing or came out of order.
-    pub(super) async fn finish(self, expected: &HashMap<String, u64>) -> Result<(u64, Vec<String>)> {
+    pub(super) async fn finish(
+        self,
+        expected: &HashMap<String, u64>,
+    ) -> Result<(u64, Vec<String>)> {
         let mut progress = (0, Instant::now());
-        while self.arrived(expected) < expected.values().sum() && progress.1.elapsed() < Self::PATIENCE {
+        while self.arrived(expected) < expected.values().sum()
+            && progress.1.elapsed() < Self::PATIENCE
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let arrived = self.arrived(expected);
             if arrived > progress.0 {
@@ -92,7 +107,8 @@ impl Events {
 
     fn arrived(&self, expected: &HashMap<String, u64>) -> u64 {
         let heard = self.heard.lock();
-        let count = |(key, most): (&String, &u64)| heard.counts.get(key).copied().unwrap_or(0).min(*most);
+        let count =
+            |(key, most): (&String, &u64)| heard.counts.get(key).copied().unwrap_or(0).min(*most);
         expected.iter().map(count).sum()
     }
 
@@ -103,7 +119,9 @@ impl Events {
             (count < *most).then(|| format!("{key}: {count} of {most} events arrived"))
         });
         let ours = |problem: &&String| expected.keys().any(|key| problem.starts_with(key.as_str()));
-        missing.chain(heard.problems.iter().filter(ours).cloned()).collect()
+        missing
+            .chain(heard.problems.iter().filter(ours).cloned())
+            .collect()
     }
 }
 
@@ -141,7 +159,8 @@ fn note(message: &Message, heard: &Mutex<Heard>) {
 /// The run and number of a step's event.
 fn step_of(message: &Message) -> Result<(String, u64)> {
     let no_step = || Error::invalid("the message is no step of a replay");
-    let about: serde_json::Value = serde_json::from_slice(message.bytes()).map_err(|_| no_step())?;
+    let about: serde_json::Value =
+        serde_json::from_slice(message.bytes()).map_err(|_| no_step())?;
     let run = about["run"].as_str().ok_or_else(no_step)?;
     Ok((step_key(run), about["step"].as_u64().ok_or_else(no_step)?))
 }

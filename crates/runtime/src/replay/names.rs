@@ -16,10 +16,16 @@ impl Names {
     const LONGEST: usize = 80;
 
     pub(super) fn of(run: &str, copy: u32) -> Self {
-        let suffix = if copy == 0 { String::new() } else { format!("-x{copy}") };
+        let suffix = if copy == 0 {
+            String::new()
+        } else {
+            format!("-x{copy}")
+        };
         let kept = run.len().min(Self::LONGEST - suffix.len());
         // Cut in front, where the file's name is: the end of the id is its hash.
-        Self { id: format!("{}{suffix}", &run[run.len() - kept..]) }
+        Self {
+            id: format!("{}{suffix}", &run[run.len() - kept..]),
+        }
     }
 
     pub(super) fn agent(&self) -> Result<StateKey> {
@@ -39,7 +45,11 @@ impl Names {
     }
 
     pub(super) fn root_task(&self, attempt: u32) -> Result<TaskId> {
-        let again = if attempt == 0 { String::new() } else { format!("#{attempt}") };
+        let again = if attempt == 0 {
+            String::new()
+        } else {
+            format!("#{attempt}")
+        };
         TaskId::new(format!("{}{again}", self.id))
     }
 
@@ -75,7 +85,10 @@ mod tests {
         assert!(all[0] != all[1] && all[1] != all[2]);
         for id in all.iter().chain([&Names::of(&long, 9999).id]) {
             let names = Names { id: id.clone() };
-            assert!(names.stack().is_ok() && names.task().is_ok() && names.step_topic().is_ok(), "{id}");
+            assert!(
+                names.stack().is_ok() && names.task().is_ok() && names.step_topic().is_ok(),
+                "{id}"
+            );
             assert!(id.contains("0123456789abcdef"));
         }
     }

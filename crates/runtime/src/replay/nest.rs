@@ -38,27 +38,51 @@ impl<'a> Nest<'a> {
             let root = names.root_task(attempt)?;
             match tasks.get(&root).await? {
                 None if attempt == 0 && writer.had_everything(run) => {
-                    return Ok(Self { tasks, names, root, lease: None });
+                    return Ok(Self {
+                        tasks,
+                        names,
+                        root,
+                        lease: None,
+                    });
                 }
                 None => break root,
                 Some(task) if task.state == statehouse_contracts::TaskState::Completed => {
-                    return Ok(Self { tasks, names, root, lease: None });
+                    return Ok(Self {
+                        tasks,
+                        names,
+                        root,
+                        lease: None,
+                    });
                 }
                 Some(task) => give_up(tasks, &task).await?,
             }
             attempt += 1;
         };
         let payload = json!({ "run": run.name, "agent": run.agent }).to_string();
-        tasks.push_one(&names.stack()?, new_task(root.clone(), payload)?).await?;
+        tasks
+            .push_one(&names.stack()?, new_task(root.clone(), payload)?)
+            .await?;
         writer.tally.tasks += 1;
-        let mut nest = Self { tasks, names, root, lease: None };
+        let mut nest = Self {
+            tasks,
+            names,
+            root,
+            lease: None,
+        };
         nest.claim().await?;
         Ok(nest)
     }
 
     /// Opens a subtask: the open task waits for it.
-    pub(super) async fn open(&mut self, index: usize, subtask: &Subtask, tally: &mut Tally) -> Result<()> {
-        let Some(lease) = self.lease.take() else { return Ok(()) };
+    pub(super) async fn open(
+        &mut self,
+        index: usize,
+        subtask: &Subtask,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Some(lease) = self.lease.take() else {
+            return Ok(());
+        };
         let payload = json!({ "name": subtask.name, "title": subtask.title }).to_string();
         let task = new_task(self.names.subtask(&self.root, index)?, payload)?;
         let push = Push {
@@ -74,17 +98,28 @@ impl<'a> Nest<'a> {
 
     /// Closes the innermost subtask; the one around it goes on with its outcome.
     pub(super) async fn close(&mut self, subtask: &Subtask) -> Result<()> {
-        let Some(lease) = self.lease.take() else { return Ok(()) };
+        let Some(lease) = self.lease.take() else {
+            return Ok(());
+        };
         match &subtask.error {
-            Some(error) => self.tasks.fail(&lease, error, FailRetry::Never).await.map(|_| ())?,
+            Some(error) => self
+                .tasks
+                .fail(&lease, error, FailRetry::Never)
+                .await
+                .map(|_| ())?,
             None => {
                 let result = subtask.result.as_ref().unwrap_or(&Value::Null).to_string();
-                self.tasks.complete(&lease, Bytes::from(result), ContentType::JSON).await?;
+                self.tasks
+                    .complete(&lease, Bytes::from(result), ContentType::JSON)
+                    .await?;
             }
         }
         let resumed = self.claim().await?;
         if resumed.outcomes.is_empty() {
-            return Err(Error::internal(format!("{} resumed without outcomes", resumed.task.id)));
+            return Err(Error::internal(format!(
+                "{} resumed without outcomes",
+                resumed.task.id
+            )));
         }
         Ok(())
     }
@@ -101,9 +136,13 @@ impl<'a> Nest<'a> {
 
     /// Completes the run's task.
     pub(super) async fn end(mut self, run: &Run) -> Result<()> {
-        let Some(lease) = self.lease.take() else { return Ok(()) };
+        let Some(lease) = self.lease.take() else {
+            return Ok(());
+        };
         let result = json!({ "steps": run.steps.len(), "ended": run.ended }).to_string();
-        self.tasks.complete(&lease, Bytes::from(result), ContentType::JSON).await
+        self.tasks
+            .complete(&lease, Bytes::from(result), ContentType::JSON)
+            .await
     }
 
     async fn claim(&mut self) -> Result<Claim> {

@@ -22,19 +22,36 @@ impl StoredStep {
     /// stored by reference.
     pub(super) fn split(step: usize, raw: &[u8], inline: usize) -> Result<(Self, Option<Bytes>)> {
         let mut recorded: Value = serde_json::from_slice(raw).map_err(unreadable)?;
-        let long = recorded["observation"].as_str().is_some_and(|text| text.len() > inline);
-        let taken = if long { recorded.as_object_mut().and_then(|fields| fields.remove("observation")) } else { None };
+        let long = recorded["observation"]
+            .as_str()
+            .is_some_and(|text| text.len() > inline);
+        let taken = if long {
+            recorded
+                .as_object_mut()
+                .and_then(|fields| fields.remove("observation"))
+        } else {
+            None
+        };
         let content = match taken {
             Some(Value::String(text)) => Some(Bytes::from(text)),
             _ => None,
         };
         let observation = content.as_deref().map(ReferenceId::of);
-        Ok((Self { step, recorded, observation }, content))
+        Ok((
+            Self {
+                step,
+                recorded,
+                observation,
+            },
+            content,
+        ))
     }
 
     /// The record as it is stored.
     pub(super) fn encode(&self) -> Result<Bytes> {
-        serde_json::to_vec(self).map(Bytes::from).map_err(unreadable)
+        serde_json::to_vec(self)
+            .map(Bytes::from)
+            .map_err(unreadable)
     }
 
     /// The record as it was stored.
@@ -48,7 +65,9 @@ impl StoredStep {
             let text = String::from_utf8(bytes.to_vec()).map_err(unreadable)?;
             self.recorded["observation"] = Value::String(text);
         }
-        serde_json::to_vec(&self.recorded).map(Bytes::from).map_err(unreadable)
+        serde_json::to_vec(&self.recorded)
+            .map(Bytes::from)
+            .map_err(unreadable)
     }
 }
 
@@ -74,7 +93,9 @@ pub(super) fn line(json: &[u8]) -> Bytes {
 
 /// The lines of a conversation.
 pub(super) fn lines(stored: &Bytes) -> Vec<Bytes> {
-    let lines = stored.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = stored
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
     lines.map(|line| stored.slice_ref(line)).collect()
 }
 
@@ -102,7 +123,10 @@ mod tests {
     #[test]
     fn a_message_is_one_line() {
         let pretty = b"{\n  \"a b\": \"x \\\" \\n y\",\n  \"c\": [1, 2]\n}";
-        assert_eq!(&line(pretty)[..], b"{\"a b\":\"x \\\" \\n y\",\"c\":[1,2]}\n");
+        assert_eq!(
+            &line(pretty)[..],
+            b"{\"a b\":\"x \\\" \\n y\",\"c\":[1,2]}\n"
+        );
         let two = Bytes::from([line(b"1"), line(b"{ }")].concat());
         assert_eq!(lines(&two), [&b"1"[..], b"{}"]);
     }

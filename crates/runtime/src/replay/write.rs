@@ -55,7 +55,8 @@ impl<'a> Writer<'a> {
 
     /// Whether an earlier replay wrote all of it.
     pub(super) fn had_everything(&self, run: &Run) -> bool {
-        self.had_task >= run.steps.len() as u64 && self.had_conversation >= run.conversation.len() as u64
+        self.had_task >= run.steps.len() as u64
+            && self.had_conversation >= run.conversation.len() as u64
     }
 
     /// The agent of the run: the first thing that is written.
@@ -64,7 +65,8 @@ impl<'a> Writer<'a> {
             "agent": run.agent, "run": run.name, "steps": run.steps.len(), "info": run.info,
         });
         let data = Bytes::from(about.to_string());
-        let put = Write::put(self.names.agent()?, data, ContentType::JSON).when(Precondition::Absent);
+        let put =
+            Write::put(self.names.agent()?, data, ContentType::JSON).when(Precondition::Absent);
         let op_id = self.names.op_id("agent", 0)?;
         self.apply(put, Vec::new(), op_id).await
     }
@@ -79,7 +81,11 @@ impl<'a> Writer<'a> {
         if let Some(content) = observation {
             self.observation(step, content).await?;
         }
-        let when = if step == 0 { Precondition::Absent } else { Precondition::Version(step as u64) };
+        let when = if step == 0 {
+            Precondition::Absent
+        } else {
+            Precondition::Version(step as u64)
+        };
         let put = Write::put(self.names.task()?, stored.encode()?, ContentType::JSON).when(when);
         let event = self.step_event(run, step)?;
         let op_id = self.names.op_id("step", step)?;
@@ -92,7 +98,11 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let data = line(&run.conversation[index].raw);
-        let when = if index == 0 { Precondition::Absent } else { Precondition::Version(index as u64) };
+        let when = if index == 0 {
+            Precondition::Absent
+        } else {
+            Precondition::Version(index as u64)
+        };
         let write = Write {
             key: self.names.conversation()?,
             operation: Operation::Append { data },
@@ -134,7 +144,11 @@ impl<'a> Writer<'a> {
             _ => 0,
         };
         let op_id = Some(op_id);
-        let transaction = Transaction { messages, op_id, ..Transaction::of(write) };
+        let transaction = Transaction {
+            messages,
+            op_id,
+            ..Transaction::of(write)
+        };
         let started = Instant::now();
         match self.state.apply(transaction).await {
             Ok(applied) if applied.replayed => Ok(()),

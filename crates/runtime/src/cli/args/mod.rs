@@ -14,7 +14,9 @@ use statehouse_contracts::{Namespace, Principal};
 pub(super) use self::message::{MessageArgs, Publish, Receive, Send, Subscribe};
 pub(super) use self::queue::{QueueCommand, SettleArg};
 pub(super) use self::reference::{CompressionArg, RefCommand};
-pub(super) use self::state::{StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite, When};
+pub(super) use self::state::{
+    StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite, When,
+};
 pub(super) use self::task::{PushTask, SettleTask, TaskCommand, TaskStateArg};
 use super::input;
 
@@ -115,7 +117,7 @@ pub struct Replay {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// How fast: 1 is as recorded where times are known, 2 twice as fast; by default unbounded
-    #[arg(long, value_name = "FACTOR", value_parser = input::speed)]
+    #[arg(long, value_name = "FACTOR", value_parser = input::speed, allow_negative_numbers = true)]
     pub speed: Option<f64>,
     /// How many agents replay each run at once, each under a name of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]

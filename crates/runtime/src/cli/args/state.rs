@@ -18,6 +18,7 @@ fn key(text: &str) -> Result<StateKey, String> {
 pub struct When {
     /// Only if the record is at this version
     #[arg(long, value_name = "VERSION", conflicts_with = "if_absent")]
+    #[arg(value_parser = input::version, allow_negative_numbers = true)]
     pub if_version: Option<u64>,
     /// Only if there is no record
     #[arg(long)]
@@ -78,7 +79,7 @@ pub enum StateRead {
         #[arg(value_parser = key)]
         key: StateKey,
         /// This version instead of the current one
-        #[arg(long, value_name = "VERSION")]
+        #[arg(long, value_name = "VERSION", value_parser = input::version, allow_negative_numbers = true)]
         at: Option<u64>,
         /// Print only the data, as it is
         #[arg(long, conflicts_with = "json")]
@@ -116,7 +117,7 @@ pub enum StateRead {
         #[arg(long, default_value_t = 20)]
         limit: usize,
         /// Only versions below this one
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "VERSION", value_parser = input::version, allow_negative_numbers = true)]
         before: Option<u64>,
     },
 }
@@ -170,7 +171,7 @@ pub enum StateWrite {
         #[arg(value_parser = key)]
         key: StateKey,
         /// To this version instead of the one before
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "VERSION", value_parser = input::version, allow_negative_numbers = true)]
         to: Option<u64>,
         /// What must hold
         #[command(flatten)]
