@@ -158,7 +158,7 @@ fn wait_until_healthy(service: &mut Group) -> Result {
     wait_until(service, START_LIMIT, listens)?
         .ok_or_else(|| format!("nothing listens on {DEFAULT_ADDRESS} after {START_LIMIT:?}"))?;
     wait_until(service, HEALTHY_LIMIT, is_healthy)?
-        .ok_or_else(|| format!("http://{DEFAULT_ADDRESS}/healthz does not answer 200"))
+        .ok_or_else(|| format!("http://{DEFAULT_ADDRESS}/healthz does not answer 204"))
 }
 
 fn wait_until(service: &mut Group, limit: Duration, ready: fn() -> bool) -> Result<Option<()>> {
@@ -170,7 +170,7 @@ fn wait_until(service: &mut Group, limit: Duration, ready: fn() -> bool) -> Resu
     })
 }
 
-/// True if `/healthz` answers 200.
+/// True if `/healthz` answers 204.
 fn is_healthy() -> bool {
     let ask = || -> std::io::Result<String> {
         let address: SocketAddr = DEFAULT_ADDRESS.parse().map_err(std::io::Error::other)?;
@@ -182,7 +182,7 @@ fn is_healthy() -> bool {
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("200"))
+    ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("204"))
 }
 
 /// Regenerates the adapter table and compares it with the page, once a package has an example
