@@ -82,6 +82,36 @@ where
     Ok(waits)
 }
 
+/// Makes one call on each side in turn, for a time.
+///
+/// # Errors
+/// The first error of a call.
+pub async fn in_turns<A, B, AR, BR>(time: Duration, one: A, other: B) -> Result<[Run; 2]>
+where
+    A: Fn(u64, u64) -> AR,
+    B: Fn(u64, u64) -> BR,
+    AR: Future<Output = Result<()>>,
+    BR: Future<Output = Result<()>>,
+{
+    let begun = Instant::now();
+    let mut waits = [Vec::new(), Vec::new()];
+    for turn in 0.. {
+        let before = Instant::now();
+        if before.duration_since(begun) >= time {
+            break;
+        }
+        one(0, turn).await?;
+        let between = Instant::now();
+        other(0, turn).await?;
+        waits[0].push(micros(between.duration_since(before)));
+        waits[1].push(micros(between.elapsed()));
+    }
+    Ok(waits.map(|waits| Run {
+        took: Duration::from_secs_f64(waits.iter().sum::<f64>() / 1e6),
+        waits: Waits::of(waits),
+    }))
+}
+
 /// A time in microseconds.
 pub fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6

@@ -24,21 +24,30 @@ async fn main() -> Result<()> {
         .nth(1)
         .unwrap_or("benches/RESULTS.md".to_owned());
     let (begun, load, settings) = (Instant::now(), machine::load(), Settings::full());
-    let sections = scenarios::all(&settings, |what| {
+    let sections = scenarios::all(&settings, |section| {
         // Progress for whoever looks; it may go nowhere.
-        let _ = writeln!(io::stderr(), "{:>4} s  {what}", begun.elapsed().as_secs());
+        let _ = writeln!(
+            io::stderr(),
+            "{:>4} s\n{}",
+            begun.elapsed().as_secs(),
+            section.markdown()
+        );
     })
     .await?;
-    let page = page(&settings, &sections, &load);
+    let page = page(&settings, &sections, &load)?;
     fs::write(&file, &page).map_err(|error| format!("{file}: {error}"))?;
     io::stdout().write_all(page.as_bytes())?;
     Ok(())
 }
 
-fn page(settings: &Settings, sections: &[Section], load: &str) -> String {
+fn page(settings: &Settings, sections: &[Section], load: &str) -> Result<String> {
+    let syncs = machine::sync_wait(1_000)?;
+    let [median, tail] = [0.5, 0.99].map(|share| syncs.percentile(share));
+    let disk = format!("`fdatasync` of 4 KiB: p50 {median:.0} µs, p99 {tail:.0} µs");
     let machine: Vec<String> = machine::describe()
         .into_iter()
         .chain([
+            disk,
             format!("load average before {load}, after {}", machine::load()),
             format!(
                 "{} rounds of {} ms per side, sides in turns; a value is the median, in brackets \
@@ -61,10 +70,10 @@ fn page(settings: &Settings, sections: &[Section], load: &str) -> String {
         format!("Missed in this run:\n\n{}", missed.concat())
     };
     let sections: Vec<String> = sections.iter().map(Section::markdown).collect();
-    format!(
+    Ok(format!(
         "# Results\n\nWritten by `{COMMAND}`. Figures drift from machine to machine and with what \
          else runs; the ratios are what to keep.\n\n{}\n{verdict}\n{}",
         machine.concat(),
         sections.join("\n")
-    )
+    ))
 }

@@ -19,7 +19,10 @@ use crate::{
 };
 
 /// Messages or tasks that are added at a time.
-const BATCH: usize = 4_096;
+const BATCH: usize = 1_000;
+
+/// How long what was added may settle, so that its checkpoint is not measured.
+const SETTLE: Duration = Duration::from_millis(600);
 
 /// Medians in microseconds, one per round.
 #[derive(Default)]
@@ -58,19 +61,18 @@ pub(super) async fn run(settings: &Settings) -> Result<Section> {
     })
 }
 
-/// Lets what was added settle, so that its checkpoint is not measured.
 async fn at(settings: &Settings, pending: usize) -> Result<Waits> {
     let mut waits = Waits::default();
     let store = Store::open("?synchronous=normal").await?;
     add(pending, |count| store.fill(count)).await?;
-    tokio::time::sleep(settings.time).await;
+    tokio::time::sleep(SETTLE).await;
     for _ in 0..settings.rounds {
         messages(settings, &store, &mut waits).await?;
     }
     store.close().await?;
     let store = Store::open("?synchronous=normal").await?;
     add(pending, |count| push(&store, count)).await?;
-    tokio::time::sleep(settings.time).await;
+    tokio::time::sleep(SETTLE).await;
     for _ in 0..settings.rounds {
         tasks(settings, &store, &mut waits).await?;
     }

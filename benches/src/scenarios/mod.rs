@@ -1,7 +1,8 @@
 //! What is compared with what.
 //!
 //! Rounds alternate between the sides, so that what else the machine does meets all of them; a
-//! ratio is that of a round's pair.
+//! ratio is that of a round's pair. Rounds are short, because a disk that others use as well is
+//! slower for seconds at a time; a lone caller makes one call on each side in turn.
 
 mod depth;
 mod latency;
@@ -23,7 +24,7 @@ use crate::{
 pub struct Settings {
     /// Rounds of each comparison.
     pub rounds: usize,
-    /// How long each side of a round is loaded.
+    /// How long each side of a round is loaded; twice as long for messages, in half as many rounds.
     pub time: Duration,
     /// Messages of a round at a fixed rate.
     pub paced: usize,
@@ -41,12 +42,12 @@ impl Settings {
     /// What the results are made with.
     pub fn full() -> Self {
         Self {
-            rounds: 5,
-            time: Duration::from_millis(1_000),
-            paced: 1_000,
+            rounds: 20,
+            time: Duration::from_millis(250),
+            paced: 200,
             few: 1_000,
             many: 1_000_000,
-            timed: 400,
+            timed: 100,
             callers: 256,
         }
     }
@@ -70,24 +71,22 @@ impl Settings {
     }
 }
 
-/// Runs every scenario; `told` hears of each before it begins.
+/// Runs every scenario; `told` hears of each when it is over.
 ///
 /// # Errors
 /// The first error of any.
-pub async fn all(settings: &Settings, mut told: impl FnMut(&str)) -> Result<Vec<Section>> {
+pub async fn all(settings: &Settings, mut told: impl FnMut(&Section)) -> Result<Vec<Section>> {
     let mut sections = Vec::new();
-    told("durable puts");
-    sections.push(puts::run(settings).await?);
-    told("durable messages");
-    sections.push(queue::run(settings).await?);
-    told("a message to a waiting consumer");
-    sections.push(latency::run(settings).await?);
-    told("reads");
-    sections.push(reads::run(settings).await?);
-    told("large content");
-    sections.push(references::run(settings).await?);
-    told("few and many pending");
-    sections.push(depth::run(settings).await?);
+    let mut add = |section: Section| {
+        told(&section);
+        sections.push(section);
+    };
+    add(puts::run(settings).await?);
+    add(queue::run(settings).await?);
+    add(latency::run(settings).await?);
+    add(reads::run(settings).await?);
+    add(references::run(settings).await?);
+    add(depth::run(settings).await?);
     Ok(sections)
 }
 
@@ -104,11 +103,36 @@ where
     AR: Future<Output = Result<()>> + Send + 'static,
     BR: Future<Output = Result<()>> + Send + 'static,
 {
+    if callers == 1 {
+        return in_turns(settings, ours, other).await;
+    }
     let until = Until::Elapsed(settings.time);
     let mut runs = [Vec::new(), Vec::new()];
     for _ in 0..settings.rounds {
         runs[1].push(load::run(callers, until, other.clone()).await?);
         runs[0].push(load::run(callers, until, ours.clone()).await?);
+    }
+    Ok(runs)
+}
+
+/// As [`rounds`] by one caller, who makes one call on each side in turn.
+async fn in_turns<A, B, AR, BR>(settings: &Settings, ours: A, other: B) -> Result<[Vec<Run>; 2]>
+where
+    A: Fn(u64, u64) -> AR + Clone + Send + 'static,
+    B: Fn(u64, u64) -> BR + Clone + Send + 'static,
+    AR: Future<Output = Result<()>> + Send + 'static,
+    BR: Future<Output = Result<()>> + Send + 'static,
+{
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..settings.rounds {
+        let both = tokio::spawn(load::in_turns(
+            settings.time * 2,
+            ours.clone(),
+            other.clone(),
+        ));
+        let [ours, other] = both.await??;
+        runs[0].push(ours);
+        runs[1].push(other);
     }
     Ok(runs)
 }

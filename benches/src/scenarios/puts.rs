@@ -4,7 +4,6 @@ use super::{Settings, percentiles, rates, rounds, waits};
 use crate::{
     Result,
     bare::BareState,
-    machine,
     stats::Spread,
     store::Store,
     table::{Goal, Row, Section, Unit},
@@ -36,16 +35,9 @@ pub(super) async fn run(settings: &Settings) -> Result<Section> {
 async fn alone(settings: &Settings) -> Result<Vec<Row>> {
     let (store, bare) = (Store::open("").await?, BareState::open()?);
     let runs = both(settings, 1, &store, &bare).await?;
-    let mut syncs = Vec::new();
-    for _ in 0..settings.rounds {
-        syncs.push(machine::sync_wait(50 * settings.rounds)?.percentile(0.5));
-    }
     store.close().await?;
-    let ours = percentiles(&runs[0], 0.5);
-    let sync = ("one `fdatasync` of 4 KiB", &syncs[..]);
     Ok(vec![
         waits("1 caller, p50 of a put", BARE, &runs, 0.5).must(Goal::AtMost(1.5)),
-        Row::compare("1 caller, p50 of a put", Unit::Micros, &ours, sync),
     ])
 }
 

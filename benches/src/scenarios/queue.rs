@@ -87,7 +87,7 @@ async fn compare(
     let bare = BareQueue::open(Ids::Remembered)?;
     let forgetful = BareQueue::open(Ids::Forgotten)?;
     let mut rates = Rates::default();
-    for _ in 0..settings.rounds {
+    for _ in 0..settings.rounds.div_ceil(2) {
         rates.bare.push(round(&bare, crowd, settings).await?);
         rates.ours.push(round(&store, crowd, settings).await?);
         rates
@@ -111,5 +111,5 @@ async fn compare(
 }
 
 async fn round<Q: Queue>(queue: &Q, crowd: Crowd, settings: &Settings) -> Result<f64> {
-    queue::throughput(queue, crowd, settings.time).await
+    queue::throughput(queue, crowd, settings.time * 2).await
 }
