@@ -168,7 +168,12 @@ fn relay_options(config: &Config) -> RelayOptions {
 /// process can listen on. On a port of the system's choice it is a name used once.
 fn owner(config: &Config) -> String {
     let machine = ["/etc/machine-id", "/proc/sys/kernel/hostname"]
-        .map(|file| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned())
+        .map(|file| {
+            std::fs::read_to_string(file)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
         .join("/");
     if config.server.listen.port() == 0 || machine == "/" {
         return format!("statehouse-{}", OpId::random());
