@@ -121,8 +121,20 @@ impl Layer for Retry {
                 .iter()
                 .map(|(place, _)| items[*place].clone())
                 .collect();
-            for ((place, _), answer) in again.into_iter().zip(run(some).await?) {
-                answers[place] = answer;
+            match run(some).await {
+                Ok(repeated) => {
+                    for ((place, _), answer) in again.into_iter().zip(repeated) {
+                        answers[place] = answer;
+                    }
+                }
+                // The answers of the other items stand.
+                Err(error) => {
+                    for (place, _) in again {
+                        answers[place] = Err(Error::new(error.kind(), error.to_string())
+                            .with_retry(error.retry())
+                            .with_ambiguous(error.is_ambiguous()));
+                    }
+                }
             }
         }
         let settled = answers
@@ -232,5 +244,32 @@ mod tests {
         let answers: Vec<u32> = answers.into_iter().map(|answer| answer.unwrap()).collect();
         assert_eq!(answers, [10, 20, 30]);
         assert_eq!(seen, [vec![1, 2, 3], vec![1, 3]]);
+    }
+
+    #[tokio::test]
+    async fn a_repeat_that_fails_as_a_whole_takes_no_answer_back() {
+        let mut runs = 0;
+        let answers = quick()
+            .batch(
+                &call_of(Repeat::Idempotent),
+                vec![1, 2],
+                |items: Vec<u32>| {
+                    runs += 1;
+                    let first = runs == 1;
+                    async move {
+                        if !first {
+                            return Err(Error::closed());
+                        }
+                        let down = || Error::new(ErrorKind::Unavailable, "down");
+                        let answer = |item| if item == 1 { Ok(item) } else { Err(down()) };
+                        Ok(items.into_iter().map(answer).collect())
+                    }
+                },
+            )
+            .await
+            .unwrap();
+        assert_eq!(answers[0].as_ref().unwrap(), &1);
+        assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(runs, 2);
     }
 }
