@@ -239,6 +239,10 @@ impl Work<'_> {
 
     /// Sends a batch of the outbox; answers how many entries it looked at, 0 at the end of a pass.
     async fn outbox(&mut self) -> Result<usize> {
+        if self.outbox == 0 {
+            // What is released amid a pass is behind its place: its key waits for the next pass.
+            self.held = self.parked_keys().await?;
+        }
         let page = self.pending(self.outbox).await?;
         let Some(last) = page.last().map(|entry| entry.position) else {
             self.outbox = 0;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::support::{Moody, Store, eventually, key, put, scope};
 use statehouse_contracts::{
-    ConsumerExt, ErrorKind, GroupName, GroupSpec, Message, Namespace, Pattern, Payload,
-    StateManager, StateManagerExt, Topic, Transaction,
+    ConsumerExt, ErrorKind, GroupName, GroupSpec, Message, MessageId, Namespace, Pattern, Payload,
+    Producer, ProducerCapability, Result, SendOptions, Sent, StateManager, StateManagerExt, Topic,
+    Transaction,
 };
 use statehouse_state::{EventData, Relay, RelayOptions, StateEvent};
 use tokio::task::JoinHandle;
@@ -216,4 +219,71 @@ async fn the_relay_leaves_no_trace_in_the_change_log() {
         (state.outbox_depth().await.unwrap() == 0).then_some(())
     })
     .await;
+}
+
+/// Releases what is parked while a message of another key, `good`, is being sent.
+#[derive(Debug)]
+struct Releasing {
+    inner: Arc<Moody>,
+    state: Arc<dyn StateManager>,
+}
+
+#[async_trait]
+impl Producer for Releasing {
+    fn capability(&self) -> ProducerCapability {
+        self.inner.capability()
+    }
+
+    async fn send(&self, batch: Vec<Message>, options: SendOptions) -> Result<Vec<Result<Sent>>> {
+        if batch[0].ordering_key.as_deref() == Some("good") {
+            self.inner.set("bad", None);
+            for parked in self.state.outbox_parked(0, None).await?.items {
+                self.state.outbox_unpark(parked.position).await?;
+            }
+        }
+        self.inner.send(batch, options).await
+    }
+
+    async fn cancel(&self, id: MessageId) -> Result<bool> {
+        self.inner.cancel(id).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+#[tokio::test]
+async fn what_is_released_amid_a_pass_still_goes_before_what_was_behind_it() {
+    let store = Store::open().await;
+    let (state, producer) = (store.state().await, moody(&store).await);
+    producer.set("bad", Some(ErrorKind::InvalidArgument));
+    let releasing = Arc::new(Releasing {
+        inner: producer.clone(),
+        state: state.clone(),
+    });
+    let options = RelayOptions {
+        batch: 1,
+        ..RelayOptions::new("one")
+    };
+    let relay = Relay::new(state.clone(), releasing, Namespace::DEFAULT, options).unwrap();
+    let stop = CancellationToken::new();
+    let relay = Running {
+        task: tokio::spawn(relay.run(stop.clone())),
+        stop,
+    };
+    state
+        .apply(sending(vec![message("bad", "1")]))
+        .await
+        .unwrap();
+    eventually("a parked entry", || async {
+        state.outbox_parked(0, None).await.unwrap().items.pop()
+    })
+    .await;
+    state
+        .apply(sending(vec![message("good", "1"), message("bad", "2")]))
+        .await
+        .unwrap();
+    assert_eq!(texts(&producer, "bad", 2).await, ["1", "2"]);
+    relay.stop().await;
 }
