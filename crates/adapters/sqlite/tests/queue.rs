@@ -7,8 +7,9 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use statehouse_contracts::{
-    Backoff, Consumer, Delivery, Endpoint, Factory, GroupName, GroupSpec, Message, MessageId,
-    Pattern, Payload, Priority, Producer, ProducerExt, Receive, Scope, SettleAction, Topic,
+    Backend, Backoff, Consumer, ConsumerExt, Delivery, Endpoint, ErrorKind, Factory, GroupName,
+    GroupSpec, Message, MessageId, Overflow, Pattern, Payload, Priority, Producer, ProducerExt,
+    Receive, Scope, SettleAction, Topic,
 };
 use statehouse_sqlite::SqliteFactory;
 
@@ -272,4 +273,134 @@ async fn acks_of_one_receive_are_each_done_once() {
     assert_eq!(in_flight().await, 0);
     backend.close().await.unwrap();
     assert_eq!(left_behind(&path), Vec::new());
+}
+
+/// A file with one group, `g`, that hears everything.
+struct House {
+    backend: std::sync::Arc<dyn Backend>,
+    consumer: std::sync::Arc<dyn Consumer>,
+    producer: std::sync::Arc<dyn Producer>,
+    group: GroupName,
+}
+
+impl House {
+    async fn open(path: &Path, spec: GroupSpec) -> Self {
+        let endpoint = Endpoint::parse(&format!("sqlite:{}", path.display()));
+        let backend = SqliteFactory.open(&endpoint.unwrap()).await.unwrap();
+        let scope = Scope::parse("default", "test").unwrap();
+        let house = Self {
+            consumer: backend.consumer(&scope).await.unwrap(),
+            producer: backend.producer(&scope).await.unwrap(),
+            backend,
+            group: GroupName::new("g").unwrap(),
+        };
+        house.consumer.declare(&house.group, &spec).await.unwrap();
+        house
+    }
+
+    async fn send(&self, ttl: Option<Duration>) {
+        let message = Message {
+            ttl,
+            ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
+        };
+        self.producer.send_one(message).await.unwrap();
+    }
+
+    async fn receive(&self) -> Delivery {
+        let one = self.consumer.receive_one(&self.group, Duration::ZERO);
+        one.await.unwrap().unwrap()
+    }
+
+    async fn nack(&self) {
+        let settle = self
+            .receive()
+            .await
+            .nack_after(Duration::ZERO, "not this time");
+        self.consumer.settle_one(settle).await.unwrap();
+    }
+}
+
+fn plain() -> GroupSpec {
+    GroupSpec::new(Pattern::ALL)
+}
+
+#[tokio::test]
+async fn a_message_that_expires_after_an_attempt_leaves_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let house = House::open(&path, plain()).await;
+    house.send(Some(Duration::from_secs(1))).await;
+    house.nack().await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while house.consumer.counts(&house.group).await.unwrap().expired == 0 {
+        assert!(std::time::Instant::now() < deadline, "it does not expire");
+        // sleep: between two looks of a poll with a deadline
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    house.backend.close().await.unwrap();
+    assert_eq!(left_behind(&path), Vec::new());
+}
+
+#[tokio::test]
+async fn a_message_that_makes_room_after_an_attempt_leaves_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let spec = GroupSpec {
+        max_length: Some(1),
+        overflow: Overflow::DropOldest,
+        ..plain()
+    };
+    let house = House::open(&path, spec).await;
+    house.send(None).await;
+    house.nack().await;
+    house.send(None).await;
+    house.consumer.ack(&house.receive().await).await.unwrap();
+    let counts = house.consumer.counts(&house.group).await.unwrap();
+    assert_eq!(counts.dropped, 1);
+    house.backend.close().await.unwrap();
+    assert_eq!(left_behind(&path), Vec::new());
+}
+
+#[tokio::test]
+async fn a_token_from_before_a_loss_of_power_settles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, saved) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let house = House::open(&path, plain()).await;
+    house.send(None).await;
+    house.send(None).await;
+    house.backend.close().await.unwrap();
+    std::fs::copy(&path, &saved).unwrap();
+
+    let lost = House::open(&path, plain()).await;
+    lost.receive().await;
+    let second = lost.receive().await;
+    lost.backend.close().await.unwrap();
+
+    // The file as it was before those receives; the second of it settles the first message.
+    let house = House::open(&saved, plain()).await;
+    let mut first = house.receive().await;
+    let lease = Duration::from_secs(30);
+    house.consumer.extend(&mut first, lease).await.unwrap();
+    house.consumer.ack(&first).await.unwrap();
+    let error = house.consumer.ack(&second).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LeaseLost);
+    assert_eq!(house.receive().await.message().id, second.message().id);
+}
+
+#[tokio::test]
+async fn a_page_of_large_dead_letters_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(&folder.path().join("a.db"), plain()).await;
+    for _ in 0..40 {
+        let topic = Topic::new("t").unwrap();
+        let message = Message::new(topic, Payload::bytes(vec![7; 1 << 20]));
+        house.producer.send_one(message).await.unwrap();
+        let settle = house.receive().await.dead_letter("too large");
+        house.consumer.settle_one(settle).await.unwrap();
+    }
+    let page = |after| house.consumer.dead_letters(&house.group, usize::MAX, after);
+    let first = page(None).await.unwrap();
+    assert_eq!(first.items.len(), 32);
+    let second = page(first.next.as_ref()).await.unwrap();
+    assert_eq!((second.items.len(), second.next), (8, None));
 }

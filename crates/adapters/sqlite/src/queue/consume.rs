@@ -348,7 +348,10 @@ pub(crate) async fn dead_letters(
     limit: usize,
     after: Option<&PageCursor>,
 ) -> Result<Page<DeadLetter>> {
-    let limit = if limit == 0 { MAX_RECEIVE } else { limit };
+    let limit = match limit {
+        0 => MAX_RECEIVE,
+        limit => limit.min(MAX_RECEIVE),
+    };
     let after = match after {
         None => 0,
         Some(cursor) => cursor.0.parse().map_err(|_| {
@@ -357,7 +360,7 @@ pub(crate) async fn dead_letters(
         })?,
     };
     let read = move |mover: &mut Mover<'_>| dead::read_page(mover.tx, mover.group.id, limit, after);
-    dead::page(on_group(session, "dead_letters", group, read).await?, limit)
+    on_group(session, "dead_letters", group, read).await?.page()
 }
 
 /// Puts dead letters back: the one with this id, or all. Answers how many.

@@ -6,7 +6,7 @@ use statehouse_contracts::{AttemptError, DeadLetter, MessageId, Page, PageCursor
 use super::{
     Count,
     place::{self, Held, Mover},
-    receive::Stored,
+    receive::{self, Stored},
     rows,
 };
 use crate::{engine::Tx, error::Failure, time::timestamp};
@@ -58,21 +58,36 @@ impl StoredLetter {
     }
 }
 
-/// Reads a page of a group's dead letters.
+/// A page of dead letters as it was read.
+#[derive(Debug)]
+pub(super) struct StoredPage {
+    letters: Vec<StoredLetter>,
+    /// Whether there may be more.
+    more: bool,
+}
+
+/// Reads a page of a group's dead letters; it ends early when it gets too large.
 pub(super) fn read_page(
     connection: &Connection,
     grp: i64,
     limit: usize,
     after: i64,
-) -> Result<Vec<StoredLetter>, Failure> {
+) -> Result<StoredPage, Failure> {
     let mut statement = connection.prepare_cached(PAGE)?;
-    let mut letters: Vec<_> = statement
-        .query_map((grp, after, rows(limit)), StoredLetter::of)?
-        .collect::<rusqlite::Result<_>>()?;
-    for letter in &mut letters {
+    let mut found = statement.query((grp, after, rows(limit)))?;
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    while bytes < receive::MAX_BYTES
+        && let Some(row) = found.next()?
+    {
+        let mut letter = StoredLetter::of(row)?;
         letter.errors = errors(connection, grp, letter.stored.held.seq)?;
+        bytes += letter.stored.size();
+        letters.push(letter);
     }
-    Ok(letters)
+    Ok(StoredPage {
+        more: letters.len() == limit || bytes >= receive::MAX_BYTES,
+        letters,
+    })
 }
 
 fn errors(connection: &Connection, grp: i64, seq: i64) -> rusqlite::Result<Vec<AttemptError>> {
@@ -91,20 +106,20 @@ fn errors(connection: &Connection, grp: i64, seq: i64) -> rusqlite::Result<Vec<A
         .collect()
 }
 
-/// Decodes a page that was read with this limit.
-///
-/// # Errors
-/// `Corrupted` for a message that cannot be read.
-pub(super) fn page(letters: Vec<StoredLetter>, limit: usize) -> Result<Page<DeadLetter>> {
-    let next = (letters.len() == limit)
-        .then(|| letters.last().map(|last| last.position))
-        .flatten()
-        .map(|position| PageCursor(position.to_string()));
-    let items = letters.into_iter().map(StoredLetter::letter);
-    Ok(Page {
-        items: items.collect::<Result<_>>()?,
-        next,
-    })
+impl StoredPage {
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// `Corrupted` for a message that cannot be read.
+    pub(super) fn page(self) -> Result<Page<DeadLetter>> {
+        let last = self.letters.last().filter(|_| self.more);
+        let next = last.map(|last| PageCursor(last.position.to_string()));
+        let items = self.letters.into_iter().map(StoredLetter::letter);
+        Ok(Page {
+            items: items.collect::<Result<_>>()?,
+            next,
+        })
+    }
 }
 
 /// Redrives the dead letter with this id; false when there is none.

@@ -37,7 +37,7 @@ const MOST_WOKEN: usize = 64;
 pub(super) struct Slot {
     pub(super) max: usize,
     pub(super) lease: Option<Duration>,
-    /// Whether a job has leased messages for it, committed or not.
+    /// Whether a job leases messages for it or has done so, committed or not.
     served: AtomicBool,
     state: Mutex<State>,
     filled: Notify,
@@ -56,6 +56,17 @@ enum State {
 impl Slot {
     fn is_waiting(&self) -> bool {
         matches!(*self.state.lock(), State::Waiting)
+    }
+
+    fn is_served(&self) -> bool {
+        self.served.load(Ordering::Acquire)
+    }
+
+    /// Begins to serve a call that still waits, once: a second batch would push out the first. A
+    /// call that ends from now on sees that messages may be on their way.
+    fn serve(&self) -> bool {
+        let state = self.state.lock();
+        matches!(*state, State::Waiting) && !self.served.swap(true, Ordering::AcqRel)
     }
 
     /// Puts messages in that were leased at `asked` or later.
@@ -89,7 +100,9 @@ impl Parking {
     pub(super) fn park(&mut self, group: i64, slot: &Arc<Slot>) {
         let slots = self.slots.entry(group).or_default();
         slots.retain(|other| other.is_waiting() && !Arc::ptr_eq(other, slot));
-        slots.push_back(Arc::clone(slot));
+        if !slot.is_served() {
+            slots.push_back(Arc::clone(slot));
+        }
     }
 
     /// Takes a slot back.
@@ -107,7 +120,7 @@ impl Parking {
     fn next(&mut self, group: i64) -> Option<Arc<Slot>> {
         let slots = self.slots.get_mut(&group)?;
         while let Some(slot) = slots.pop_front() {
-            if slot.is_waiting() {
+            if slot.serve() {
                 return Some(slot);
             }
         }
@@ -115,7 +128,9 @@ impl Parking {
         None
     }
 
+    /// Takes back a slot for which nothing was leased.
     fn put_back(&mut self, group: i64, slot: Arc<Slot>) {
+        slot.served.store(false, Ordering::Release);
         self.slots.entry(group).or_default().push_front(slot);
     }
 }
@@ -156,7 +171,6 @@ fn hand_over(
         match receive::lease(tx, registry, &group, slot.max, slot.lease)? {
             Some(Look::Leased(batch)) => {
                 left = left.saturating_sub(batch.messages.len());
-                slot.served.store(true, Ordering::Release);
                 let asked = begun(tx);
                 tx.after_commit(move || slot.fill(batch, asked));
             }
@@ -223,20 +237,178 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let filled = self.slot.take_late();
-        if filled.is_none() && !self.slot.served.load(Ordering::Acquire) {
+        if filled.is_none() && !self.slot.is_served() {
             return;
         }
         // The job comes behind the one that leases for the slot, if that is still on its way.
         let slot = Arc::clone(&self.slot);
-        let filled = filled.map(|batch| Returned::from(&batch));
+        let mut returned: Vec<Returned> = filled.iter().map(Returned::from).collect();
         let give_back = move |tx: &Tx<'_>| {
-            let late = slot.take_late().map(|batch| Returned::from(&batch));
-            for returned in filled.iter().chain(&late) {
-                receive::unlease(tx, returned)?;
+            // Kept, since the job may run a second time.
+            returned.extend(slot.take_late().iter().map(Returned::from));
+            for batch in &returned {
+                receive::unlease(tx, batch)?;
             }
             Ok::<_, Failure>(())
         };
         // If it fails the leases run out.
         let _ = self.engine.submit(give_back);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use statehouse_contracts::{GroupName, GroupSpec, Message, Pattern, Payload, Topic};
+
+    use super::super::{groups, prepare::Prepared, registry, send};
+    use super::*;
+    use crate::{
+        engine::{EngineOptions, Receipt},
+        schema::SCHEMA,
+    };
+
+    const NS: i64 = 1;
+
+    fn name() -> GroupName {
+        GroupName::new("g").unwrap()
+    }
+
+    async fn open(folder: &tempfile::TempDir) -> Engine {
+        let path = folder.path().join("a.db");
+        let engine = Engine::open(path, EngineOptions::default(), SCHEMA).await;
+        let engine = engine.unwrap();
+        let spec = GroupSpec::new(Pattern::ALL);
+        let declared = engine.write(move |tx| groups::declare(tx, NS, &name(), &spec));
+        let declared: Result<_, Failure> = declared.await;
+        declared.unwrap();
+        engine
+    }
+
+    /// Keeps the writer busy until the answer is dropped: what is submitted meanwhile is one group.
+    fn hold(engine: &Engine) -> mpsc::Sender<()> {
+        let (busy, go_on) = mpsc::channel::<()>();
+        let (begun, is_busy) = mpsc::channel::<()>();
+        let job = move |_: &Tx<'_>| {
+            let _ = begun.send(());
+            let _ = go_on.recv();
+            Ok::<_, Failure>(())
+        };
+        drop(engine.submit(job).unwrap());
+        is_busy.recv().unwrap();
+        busy
+    }
+
+    fn submit_send(engine: &Engine) -> Receipt<(), Failure> {
+        let message = Message::new(Topic::new("t").unwrap(), Payload::text("x"));
+        let prepared = Prepared::new(&message).unwrap();
+        let rules = send::Rules {
+            ns: NS,
+            require_route: false,
+            window: 1_000_000,
+        };
+        let job = move |tx: &Tx<'_>| send::take_in(tx, rules, [&prepared].into_iter()).map(drop);
+        engine.submit(job).unwrap()
+    }
+
+    fn submit_look(engine: &Engine, waiting: &Waiting) -> Receipt<(), Failure> {
+        let slot = Arc::clone(waiting.slot());
+        let wanted = statehouse_contracts::Receive::new(1, Duration::ZERO);
+        let job = move |tx: &Tx<'_>| {
+            let found = receive::look(tx, NS, &name(), wanted, Some(&slot))?;
+            assert!(matches!(found, Some(Look::Nothing { .. })));
+            Ok(())
+        };
+        engine.submit(job).unwrap()
+    }
+
+    fn delayed(delay: Duration) -> Prepared {
+        let message = Message {
+            delay,
+            ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
+        };
+        Prepared::new(&message).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_keeps_no_later_one_from_waking() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(&folder).await;
+        let waiting = Waiting::new(&engine, 1, None);
+        submit_look(&engine, &waiting).await.unwrap();
+        let mut listener = engine.listen(&[ready_channel(1)]);
+        let rules = send::Rules {
+            ns: NS,
+            require_route: false,
+            window: 1_000_000,
+        };
+        let sooner = delayed(Duration::from_secs(60));
+        let failed = engine.write(move |tx| {
+            send::take_in(tx, rules, [&sooner].into_iter())?;
+            let error = statehouse_contracts::Error::internal("on purpose");
+            Err::<(), _>(Failure::from(error))
+        });
+        assert!(failed.await.is_err());
+        let later = delayed(Duration::from_secs(120));
+        let sent = engine.write(move |tx| send::take_in(tx, rules, [&later].into_iter()).map(drop));
+        sent.await.unwrap();
+        let soon = tokio::time::Instant::now() + Duration::from_secs(2);
+        let woken = listener.wait(soon).await.unwrap();
+        assert_eq!(woken, crate::engine::Woken::Notified);
+    }
+
+    async fn counts(engine: &Engine) -> (u64, u64) {
+        let counted = engine.write(|tx| {
+            let registry = registry::fresh(tx)?;
+            let group = registry.borrow().named(NS, &name()).unwrap();
+            Ok(super::super::admin::counts(tx, &group)?)
+        });
+        let counts: Result<statehouse_contracts::Counts, Failure> = counted.await;
+        let counts = counts.unwrap();
+        (counts.ready, counts.in_flight)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_looks_again_while_it_is_served_is_served_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(&folder).await;
+        let waiting = Waiting::new(&engine, 1, None);
+        submit_look(&engine, &waiting).await.unwrap();
+        let busy = hold(&engine);
+        let first = submit_send(&engine);
+        let again = submit_look(&engine, &waiting);
+        let second = submit_send(&engine);
+        drop(busy);
+        first.await.unwrap();
+        again.await.unwrap();
+        second.await.unwrap();
+        let (batch, _) = waiting.take().expect("the first message is there");
+        assert_eq!(batch.messages.len(), 1);
+        assert_eq!(counts(&engine).await, (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_ends_while_it_is_served_gives_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(&folder).await;
+        submit_send(&engine).await.unwrap();
+        let mut waiting = Some(Waiting::new(&engine, 1, None));
+        let lease = engine.write(move |tx| {
+            let mut parking = Parking::default();
+            parking.park(1, waiting.as_ref().unwrap().slot());
+            let slot = parking.next(1).unwrap();
+            // The call ends before the messages are leased for it.
+            waiting = None;
+            let registry = registry::fresh(tx)?;
+            let registry = &mut *registry.borrow_mut();
+            let group = registry.named(NS, &name()).unwrap();
+            if let Some(Look::Leased(batch)) = receive::lease(tx, registry, &group, 1, None)? {
+                tx.after_commit(move || slot.fill(batch, Instant::now()));
+            }
+            Ok::<_, Failure>(())
+        });
+        lease.await.unwrap();
+        assert_eq!(counts(&engine).await, (1, 0));
     }
 }

@@ -33,7 +33,7 @@ mod token;
 pub(crate) mod consume;
 pub(crate) mod produce;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use statehouse_contracts::{Consumer, Error, ErrorKind, Message, Producer, Result, Scope};
 
@@ -148,9 +148,25 @@ impl Count {
 const FAMILY: u32 = 200;
 const BATCHES: Counter = Counter::new(FAMILY + 10, 0);
 
+/// Enough that two stretches hardly ever meet, and little enough for a million processes.
+const MOST_LEFT_OUT: i64 = (1 << 42) - 1;
+
+thread_local! {
+    /// Whether the writer of this thread has left out some numbers.
+    static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A number for a receive, never used before.
+///
+/// A loss of power may take numbers back whose tokens are still in somebody's hands. So each
+/// process begins with a stretch of its own, a random number further on.
 fn next_batch(tx: &Tx<'_>) -> rusqlite::Result<i64> {
-    tx.add(BATCHES, 1);
+    if LEFT_OUT.get() {
+        tx.add(BATCHES, 1);
+    } else {
+        tx.add(BATCHES, (registry::random() & MOST_LEFT_OUT) + 1);
+        tx.after_commit(|| LEFT_OUT.set(true));
+    }
     tx.counter(BATCHES)
 }
 

@@ -68,7 +68,7 @@ fn drop_oldest(mover: &mut Mover<'_>) -> rusqlite::Result<()> {
     };
     mover.tx.add(Count::Ready.of(mover.group.id), -1);
     mover.tx.add(Count::Dropped.of(mover.group.id), 1);
-    mover.finish(held)
+    mover.drop_unasked(held)
 }
 
 /// Takes the oldest ready message out of its place.

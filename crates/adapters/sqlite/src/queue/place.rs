@@ -5,7 +5,7 @@ use statehouse_contracts::Expired;
 
 use super::{
     Count, ready_channel,
-    registry::{Group, Registry},
+    registry::{self, Group, Registry},
     room_channel,
 };
 use crate::engine::Tx;
@@ -182,12 +182,17 @@ impl Mover<'_> {
 
     /// Wakes those who wait for the group and would sleep past `at`.
     pub(super) fn set_alarm(&mut self, at: i64) {
-        if let Some(alarm) = self.registry.alarms.get_mut(&self.group.id) {
-            // Also when they are the same: the job may run a second time.
-            if at <= *alarm {
-                *alarm = at;
-                self.tx.notify(ready_channel(self.group.id));
-            }
+        let group = self.group.id;
+        let Some(&alarm) = self.registry.alarms.get(&group) else {
+            return;
+        };
+        if at <= alarm {
+            self.tx.notify(ready_channel(group));
+        }
+        if at < alarm {
+            // Not before: a job that fails wakes nobody, and later ones would rely on it.
+            self.tx
+                .after_commit(move || registry::lower_alarm(group, at));
         }
     }
 
@@ -208,7 +213,7 @@ impl Mover<'_> {
         match self.group.spec.expired {
             Expired::Drop => {
                 self.count(Count::Expired, 1);
-                self.finish(held)
+                self.drop_unasked(held)
             }
             Expired::DeadLetter => self.bury(held, EXPIRED),
         }
@@ -239,6 +244,14 @@ impl Mover<'_> {
         }
         self.leave(held)?;
         drop_body(self.tx, held)
+    }
+
+    /// Forgets a message that nobody has in hand: its last attempt, if any, has failed.
+    pub(super) fn drop_unasked(&mut self, held: Held) -> rusqlite::Result<()> {
+        if held.attempts > 0 {
+            self.forget_errors(held.seq)?;
+        }
+        self.finish(held)
     }
 
     /// Makes room, and lets the next of its key come.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The most payload bytes of one receive, unless a single message has more.
-const MAX_BYTES: usize = 32 << 20;
+pub(super) const MAX_BYTES: usize = 32 << 20;
 
 const LOOK: &str = "SELECT r.seq, r.rank, r.due, r.attempts, r.key, r.expires, r.shared,
         m.sent_at, m.meta, m.payload
@@ -76,7 +76,7 @@ impl Stored {
         })
     }
 
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.payload.as_ref().map_or(0, Vec::len)
     }
 

@@ -187,6 +187,15 @@ pub(super) fn fresh(tx: &Tx<'_>) -> Result<Rc<RefCell<Registry>>, Failure> {
     Ok(registry)
 }
 
+/// Those who wait for a group will look at `at`, or before.
+pub(super) fn lower_alarm(group: i64, at: i64) {
+    REGISTRY.with(|registry| {
+        if let Some(alarm) = registry.borrow_mut().alarms.get_mut(&group) {
+            *alarm = at.min(*alarm);
+        }
+    });
+}
+
 impl Registry {
     /// The group with this number.
     pub(super) fn group(&self, id: i64) -> Option<Arc<Group>> {
