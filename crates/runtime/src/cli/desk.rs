@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use statehouse_contracts::{
-    Backend, Consumer, Error, ErrorKind, Producer, ReferenceStore, Result, Scope, StateManager, TaskStack,
+    Backend, Consumer, Error, ErrorKind, Producer, ReferenceStore, Result, Scope, StateManager,
+    TaskStack,
 };
 use statehouse_state::Trio;
 
@@ -25,13 +26,36 @@ impl Desk {
     /// With one backend for every role: a running service.
     pub fn of_service(service: Arc<dyn Backend>, scope: Scope) -> Self {
         let (state, messages, tasks) = (service.clone(), service.clone(), service.clone());
-        Self { scope, is_service: true, state, messages, tasks, references: service, trio: None }
+        Self {
+            scope,
+            is_service: true,
+            state,
+            messages,
+            tasks,
+            references: service,
+            trio: None,
+        }
     }
 
     /// With the backends of a configuration.
     pub fn of_backends(backends: Backends, scope: Scope) -> Self {
-        let Backends { state, messages, tasks, references, trio, .. } = backends;
-        Self { scope, is_service: false, state, messages, tasks, references, trio }
+        let Backends {
+            state,
+            messages,
+            tasks,
+            references,
+            trio,
+            ..
+        } = backends;
+        Self {
+            scope,
+            is_service: false,
+            state,
+            messages,
+            tasks,
+            references,
+            trio,
+        }
     }
 
     /// Whether a running service does the work, with its own background services.

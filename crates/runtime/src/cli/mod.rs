@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! A command works on a [`Desk`](desk::Desk): the handles of every role for one namespace and
+//! A command works on a [`Desk`]: the handles of every role for one namespace and
 //! principal, of a running service (`--url`) or of the backends in the configuration. It prints a
 //! table for people, or with `--json` a JSON document for programs, and its exit code says what
 //! kind of thing went wrong: see [`exit`].
