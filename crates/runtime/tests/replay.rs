@@ -113,6 +113,10 @@ fn a_killed_replay_goes_on_where_it_was() {
             started.elapsed() < Duration::from_secs(30),
             "it does not write"
         );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the interval of a poll with a deadline"
+        )]
         // sleep: the interval of a poll with a deadline.
         std::thread::sleep(Duration::from_millis(1));
     }

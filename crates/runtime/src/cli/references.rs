@@ -44,7 +44,13 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
             };
             write(out.as_deref(), &bytes, output)
         }
-        RefCommand::Stat { id } => show_infos(vec![references.stat(&id).await?], output),
+        RefCommand::Stat { id } => {
+            let info = references.stat(&id).await?;
+            if output.is_json() {
+                return output.document(&ReferenceInfoDoc::from(info));
+            }
+            show_infos(vec![info], output)
+        }
         RefCommand::List { holder, limit } => {
             let query = ReferenceQuery {
                 holder,

@@ -19,10 +19,10 @@ pub struct MessageArgs {
     /// How urgent it is: 0 to 9, larger first (1 low, 2 normal, 3 high, 4 critical)
     #[arg(long, value_parser = input::priority)]
     pub priority: Option<Priority>,
-    /// How long from now until it is due
+    /// How long from now until it is due, such as 30s or 2h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub delay: Option<Duration>,
-    /// How long it lives from when it is due
+    /// How long it lives from when it is due, such as 30s or 24h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub ttl: Option<Duration>,
     /// Messages of one key come one at a time, in order
@@ -77,7 +77,7 @@ pub struct Receive {
     /// At most so many
     #[arg(long, default_value_t = 1)]
     pub max: usize,
-    /// How long to wait for the first
+    /// How long to wait for the first, such as 30s
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
     pub wait: Duration,
     /// Go on until interrupted

@@ -126,7 +126,7 @@ pub enum SettleArg {
         /// Why
         reason: String,
     },
-    /// Extend its lease
+    /// Extend its lease; prints its new token
     Extend {
         /// From now on
         #[arg(value_parser = parse_duration)]

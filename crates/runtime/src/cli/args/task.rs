@@ -117,7 +117,7 @@ pub enum SettleTask {
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         after: Option<Duration>,
     },
-    /// Extend a claim
+    /// Extend a claim; prints its new token, the old one ends
     Extend {
         /// The claim's token
         token: String,

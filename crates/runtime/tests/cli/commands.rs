@@ -1,0 +1,254 @@
+//! Every command, with the output for people and for programs.
+
+use serde_json::json;
+
+use crate::place::Place;
+
+/// Runs a test embedded, and against a service.
+fn everywhere(test: fn(&Place)) {
+    test(&Place::embedded());
+    test(&Place::served());
+}
+
+#[test]
+fn state() {
+    everywhere(|place| {
+        let put = place.run(&["state", "put", "task/42", r#"{"step": 1}"#]);
+        assert_eq!(put.text(), "task/42 is at version 1\n");
+        let put = place.json(&["state", "put", "task/42", "{}", "--if-version", "1"]);
+        assert_eq!(
+            (&put["versions"], &put["replayed"]),
+            (&json!([2]), &json!(false))
+        );
+        place
+            .run(&["state", "put", "task/42", "x", "--if-version", "1"])
+            .fails(4, &["task/42"]);
+        place
+            .run(&["state", "put", "task/42", "x", "--if-absent"])
+            .fails(4, &["task/42"]);
+        let back = place.run(&["state", "rollback", "task/42"]);
+        assert_eq!(back.text(), "task/42 is at version 3\n");
+        assert_eq!(
+            place.run(&["state", "get", "task/42"]).text(),
+            "{\"step\": 1}\n"
+        );
+        let record = place.json(&["state", "get", "task/42"]);
+        assert_eq!(record["version"], 3);
+        assert_eq!(record["data"]["json"], json!({ "step": 1 }));
+        assert_eq!(
+            place.run(&["state", "get", "task/42", "--at", "2"]).text(),
+            "{}\n"
+        );
+        let history = place.json(&["state", "history", "task/42"]);
+        assert_eq!(history["items"].as_array().unwrap().len(), 3);
+        assert!(
+            place
+                .run(&["state", "history", "task/42"])
+                .text()
+                .contains("VERSION")
+        );
+        let watch = place.run(&["state", "watch", "task", "--from-start", "--count", "3"]);
+        assert_eq!(watch.text().lines().count(), 3);
+        place.run(&["state", "delete", "task/42"]).text();
+        place
+            .run(&["state", "get", "task/42"])
+            .fails(3, &["task/42"]);
+        let listed = place.json(&["state", "list", "task", "--tombstones"]);
+        assert_eq!(listed["items"][0]["id"], "42");
+        place.json(&["state", "prune", "--keep-last", "1"]);
+        place.json(&["state", "followers"]);
+        place.json(&["state", "parked"]);
+        place.run(&["state", "prune"]).fails(2, &["--keep-last"]);
+        place.run(&["state", "trio"]).fails(8, &["backends.trio"]);
+    });
+}
+
+#[test]
+fn content_of_any_kind() {
+    everywhere(|place| {
+        let binary: Vec<u8> = (0..=255).collect();
+        place.write("bytes", &binary);
+        place.run(&["state", "put", "a/b", "@bytes"]).text();
+        assert_eq!(place.run(&["state", "get", "a/b", "--raw"]).out, binary);
+        let shown = place.run(&["state", "get", "a/b"]).text();
+        assert!(shown.contains("256 bytes"), "{shown}");
+        place
+            .run_with(&["state", "put", "a/c", "-"], &binary)
+            .text();
+        assert_eq!(place.run(&["state", "get", "a/c", "--raw"]).out, binary);
+        place.run(&["state", "append", "log/1", "one,"]).text();
+        place
+            .run_with(&["state", "append", "log/1", "-"], b"two")
+            .text();
+        assert_eq!(
+            place.run(&["state", "get", "log/1", "--raw"]).out,
+            b"one,two"
+        );
+        for key in ["a/b/c", "a/ü/🎉", "a/x y?&#%2F"] {
+            place.run(&["state", "put", key, key]).text();
+            assert_eq!(
+                place.run(&["state", "get", key, "--raw"]).out,
+                key.as_bytes()
+            );
+        }
+    });
+}
+
+#[test]
+fn tasks() {
+    everywhere(|place| {
+        place
+            .run(&["task", "push", "work", "first", "--id", "one"])
+            .text();
+        place.json(&["task", "push", "work", "second", "--id", "two"]);
+        let claim = place.json(&["task", "claim", "work"]);
+        assert_eq!(claim["task"]["id"], "two", "the newest first");
+        let token = claim["lease"]["token"].as_str().unwrap();
+        let child = [
+            "task", "push", "work", "look", "--id", "child", "--parent", token,
+        ];
+        place.run(&child).text();
+        let child = place.json(&["task", "claim", "work"]);
+        let token = child["lease"]["token"].as_str().unwrap();
+        let done = ["task", "complete", token, "42"];
+        assert_eq!(place.json(&done)["state"], "completed");
+        assert_eq!(
+            place.json(&done)["state"],
+            "completed",
+            "a repeat is answered"
+        );
+        place
+            .run(&["task", "fail", token, "late"])
+            .fails(5, &["lease"]);
+        let resumed = place.json(&["task", "claim", "work"]);
+        assert_eq!(resumed["task"]["id"], "two");
+        assert_eq!(resumed["outcomes"][0]["id"], "child");
+        let token = resumed["lease"]["token"].as_str().unwrap();
+        let extended = place.json(&["task", "extend", token, "1m"]);
+        let token = extended["lease"]["token"].as_str().unwrap();
+        place
+            .run(&["task", "fail", token, "broke", "--fatal"])
+            .text();
+        let failed = place.json(&["task", "get", "two"]);
+        assert_eq!(failed["state"], "failed");
+        assert!(place.run(&["task", "get", "two"]).text().contains("broke"));
+        assert_eq!(
+            place.json(&["task", "cancel", "one"])["done"],
+            "cancelled 1 tasks"
+        );
+        place.json(&["task", "list"]);
+        place.json(&["task", "peek", "work"]);
+        place.json(&["task", "depth", "work"]);
+        place.run(&["task", "claim", "work"]).fails(3, &["work"]);
+        place.run(&["task", "get", "none"]).fails(3, &["none"]);
+    });
+}
+
+#[test]
+fn messages_and_groups() {
+    everywhere(|place| {
+        place.json(&["send", "bob", "hello", "--header", "a=b", "--priority", "4"]);
+        let kept = place.json(&["receive", "bob", "--keep"]);
+        assert_eq!(kept["message"]["payload"]["text"], "hello");
+        assert_eq!(kept["message"]["headers"]["a"], "b");
+        let token = kept["lease"]["token"].as_str().unwrap();
+        place
+            .run(&["queue", "settle", token, "dead", "too odd"])
+            .text();
+        let dead = place.run(&["queue", "dead", "mailbox.bob"]).text();
+        assert!(dead.contains("too odd"), "{dead}");
+        place.json(&["queue", "redrive", "mailbox.bob"]);
+        assert!(place.run(&["receive", "bob"]).text().contains("hello"));
+        assert_eq!(place.run(&["receive", "bob"]).text(), "no message\n");
+        place.json(&["queue", "declare", "builds", "build.*"]);
+        assert_eq!(place.json(&["publish", "build.done", "x"])["routed"], 1);
+        place
+            .run(&["publish", "nobody.hears", "x", "--require-route"])
+            .fails(3, &["nobody.hears"]);
+        place.json(&["queue", "peek", "builds"]);
+        place.json(&["queue", "list"]);
+        assert_eq!(
+            place.json(&["queue", "depth", "builds"])["counts"]["ready"],
+            1
+        );
+        for command in ["pause", "resume", "purge", "delete"] {
+            let done = place.json(&["queue", command, "builds"]);
+            assert!(done["done"].as_str().unwrap().contains("builds"));
+        }
+        place
+            .run(&["queue", "delete", "builds"])
+            .fails(3, &["builds"]);
+        let heard = place.run(&["subscribe", "build.#", "--idle", "50ms"]);
+        assert_eq!(heard.text(), "");
+        let late = place.json(&["send", "bob", "later", "--delay", "1h"]);
+        place.json(&["queue", "cancel", late["id"].as_str().unwrap()]);
+    });
+}
+
+#[test]
+fn references() {
+    everywhere(|place| {
+        let binary: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        place.write("large", &binary);
+        let put = place.json(&["ref", "put", "@large", "--holder", "me"]);
+        let id = put["reference"]["id"].as_str().unwrap();
+        assert_eq!(place.run(&["ref", "get", id]).out, binary);
+        let part = place.run(&["ref", "get", id, "--range", "10..12"]);
+        assert_eq!(part.out, binary[10..12]);
+        place.run(&["ref", "get", id, "--out", "copy"]).text();
+        assert_eq!(std::fs::read(place.path().join("copy")).unwrap(), binary);
+        assert_eq!(place.json(&["ref", "stat", id])["size"], 100_000);
+        place.json(&["ref", "retain", id, "you"]);
+        place.json(&["ref", "release", id, "you"]);
+        place.json(&["ref", "list"]);
+        place.json(&["ref", "stats"]);
+        place.json(&["ref", "gc"]);
+        place.json(&["ref", "delete", id]);
+        place.run(&["ref", "get", id]).fails(3, &[id]);
+    });
+}
+
+#[test]
+fn about_the_program() {
+    everywhere(|place| {
+        assert!(place.run(&["doctor"]).text().contains("SQLite"));
+        assert_eq!(place.json(&["doctor"])[0]["reached"], true);
+        place.json(&["config", "show"]);
+        place.json(&["config", "keys"]);
+        place.json(&["config", "check"]);
+        assert!(
+            place
+                .run(&["completions", "bash"])
+                .text()
+                .contains("statehouse")
+        );
+        place.run(&["man", "--out", "man"]).text();
+        assert!(place.path().join("man/statehouse.1").exists());
+        assert!(place.run(&["--version"]).text().contains("features: "));
+        assert!(place.run(&["--help"]).text().contains("Exit codes"));
+    });
+}
+
+#[test]
+fn commands_beside_a_service_share_its_file() {
+    let place = Place::served();
+    place.run_beside(&["state", "put", "a/b", "beside"]).text();
+    assert_eq!(place.run(&["state", "get", "a/b"]).text(), "beside\n");
+    place
+        .run(&["task", "push", "work", "x", "--id", "one"])
+        .text();
+    assert!(
+        place
+            .run_beside(&["task", "claim", "work"])
+            .text()
+            .contains("one")
+    );
+    place.run(&["task", "claim", "work"]).fails(3, &[]);
+    place.run_beside(&["send", "bob", "hi"]).text();
+    assert!(
+        place
+            .run(&["receive", "bob", "--wait", "5s"])
+            .text()
+            .contains("hi")
+    );
+}
