@@ -255,7 +255,11 @@ fn show_change(change: Change, output: &Output) -> Result<()> {
 }
 
 async fn restore(key: &StateKey, when: When, desk: &Desk, output: &Output) -> Result<()> {
-    let version = desk.trio().await?.restore(key, input::precondition(when)).await?;
+    let version = desk
+        .trio()
+        .await?
+        .restore(key, input::precondition(when))
+        .await?;
     output.show(&serde_json::json!({ "version": version }), || {
         format!("{key} is at version {version}, with the content from before its latest version")
     })
@@ -263,7 +267,11 @@ async fn restore(key: &StateKey, when: When, desk: &Desk, output: &Output) -> Re
 
 async fn trio_status(desk: &Desk, output: &Output) -> Result<()> {
     let status = desk.trio().await?.status().await;
-    let roles = [("main", status.main), ("replica", status.replica), ("rollback", status.rollback)];
+    let roles = [
+        ("main", status.main),
+        ("replica", status.replica),
+        ("rollback", status.rollback),
+    ];
     if output.is_json() {
         let roles = roles.map(|(role, status)| {
             let problem = status.reachable.err();
@@ -272,8 +280,12 @@ async fn trio_status(desk: &Desk, output: &Output) -> Result<()> {
         return output.document(&roles);
     }
     let rows = roles.map(|(role, status)| {
-        let reachable = status.reachable.map_or_else(|problem| problem, |()| "reachable".to_owned());
-        let lag = status.lag.map_or(String::new(), |lag| format!("{lag} changes"));
+        let reachable = status
+            .reachable
+            .map_or_else(|problem| problem, |()| "reachable".to_owned());
+        let lag = status
+            .lag
+            .map_or(String::new(), |lag| format!("{lag} changes"));
         [role.to_owned(), lag, reachable]
     });
     output.text(&table(["role", "behind", ""], rows.to_vec()))
