@@ -43,7 +43,9 @@ impl StateService {
                 .collect(),
             None => Vec::new(),
         };
+        let unclear = Unclear(self.cache.as_deref());
         let applied = self.state.apply(transaction).await;
+        unclear.settled();
         if let Some(cache) = &self.cache {
             match &applied {
                 Ok(applied) => {
@@ -80,5 +82,66 @@ impl StateService {
             None => self.state.head().await?,
         };
         Ok(Watch::new(Arc::clone(&self.state), filter, after))
+    }
+}
+
+/// A write under way. When its caller gives up, it may be applied all the same: what is cached may
+/// be older then.
+struct Unclear<'c>(Option<&'c StateCache>);
+
+impl Unclear<'_> {
+    fn settled(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclear<'_> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0 {
+            cache.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_contracts::{ContentType, Principal, Timestamp};
+
+    use super::*;
+    use crate::CacheOptions;
+
+    async fn cached() -> (StateCache, StateKey) {
+        let (cache, key) = (
+            StateCache::new(CacheOptions::default()),
+            StateKey::parse("k", "1").unwrap(),
+        );
+        let (at, by) = (Timestamp::UNIX_EPOCH, Principal::new("p").unwrap());
+        let record = Record {
+            key: key.clone(),
+            version: 1,
+            data: "x".into(),
+            content_type: ContentType::TEXT,
+            schema: None,
+            created_at: at,
+            created_by: by.clone(),
+            updated_at: at,
+            updated_by: by,
+            expires_at: None,
+            tombstone: None,
+        };
+        cache
+            .get(&key, || async { Ok(Some(record.clone())) })
+            .await
+            .unwrap();
+        (cache, key)
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_caller_gave_up_leaves_nothing_in_the_cache() {
+        let (cache, key) = cached().await;
+        Unclear(Some(&cache)).settled();
+        assert!(cache.peek(&key).is_some());
+        drop(Unclear(Some(&cache)));
+        assert!(cache.peek(&key).is_none());
     }
 }

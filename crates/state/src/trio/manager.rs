@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use statehouse_contracts::{
     Applied, ChangeLog, ChangePage, Cursor, Follower, FollowerName, FollowerSpec, HistoryQuery,
     Lease, LeaseToken, ListQuery, Outbox, OutboxEntry, OutboxSettle, Page, PageCursor, Prune,
@@ -10,6 +11,7 @@ use statehouse_contracts::{
 };
 
 use super::Trio;
+use super::writes::Written;
 
 #[async_trait]
 impl StateManager for Trio {
@@ -23,7 +25,9 @@ impl StateManager for Trio {
             .iter()
             .map(|write| write.key.clone())
             .collect();
+        let unclear = Unclear(Some(&self.written));
         let applied = self.main.apply(transaction).await;
+        unclear.settled();
         match &applied {
             Ok(applied) => self.written.lock().remember(keys, applied),
             Err(error) if error.is_ambiguous() => self.written.lock().lose_track(),
@@ -153,5 +157,23 @@ impl Outbox for Trio {
 
     async fn outbox_discard(&self, position: u64) -> Result<()> {
         self.main.outbox_discard(position).await
+    }
+}
+
+/// A write under way. When its caller gives up, it may be applied all the same, nobody knows as
+/// what.
+struct Unclear<'w>(Option<&'w Mutex<Written>>);
+
+impl Unclear<'_> {
+    fn settled(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unclear<'_> {
+    fn drop(&mut self) {
+        if let Some(written) = self.0 {
+            written.lock().lose_track();
+        }
     }
 }
