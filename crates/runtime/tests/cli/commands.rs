@@ -252,3 +252,16 @@ fn commands_beside_a_service_share_its_file() {
             .contains("hi")
     );
 }
+
+#[test]
+fn replays() {
+    everywhere(|place| {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/greeting.traj");
+        let first = place.json(&["replay", sample]);
+        assert_eq!(first["total"]["states"], 3);
+        assert!(first["total"]["events"].as_u64().unwrap() > 0);
+        let again = place.run(&["replay", sample]).text();
+        assert!(again.contains("equal"), "{again}");
+        assert_eq!(place.json(&["replay", sample])["total"]["versions"], 0);
+    });
+}

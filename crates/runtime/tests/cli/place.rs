@@ -63,14 +63,16 @@ impl Place {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
         drop(free);
-        let mut child = place
+        let child = place
             .command(&["serve", "--listen", &address])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // From here on a failed test ends it.
+        let (child, address) = place.service.insert((child, address));
         let started = Instant::now();
-        while !healthy(&address) {
+        while !healthy(address) {
             assert!(child.try_wait().unwrap().is_none(), "the service ended");
             assert!(started.elapsed() < Duration::from_secs(30), "not healthy");
             #[expect(
@@ -80,7 +82,6 @@ impl Place {
             // sleep: the interval of a poll with a deadline.
             std::thread::sleep(Duration::from_millis(5));
         }
-        place.service = Some((child, address));
         place
     }
 
