@@ -89,8 +89,14 @@ async fn the_log_has_every_change_of_every_process_once_and_in_order() {
     let mut versions: HashMap<StateKey, u64> = HashMap::new();
     let (mut seen, mut commit) = (0, 0);
     while seen < expected {
-        let page = state.changes(&cursor, 50, Duration::from_secs(60)).await.unwrap();
-        assert!(!page.changes.is_empty(), "only {seen} of {expected} changes came");
+        let page = state
+            .changes(&cursor, 50, Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert!(
+            !page.changes.is_empty(),
+            "only {seen} of {expected} changes came"
+        );
         for change in page.changes {
             seen += 1;
             assert!(change.commit > commit, "commits are in order");
