@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn an_unknown_flag_names_its_nearest() {
         let error =
-            Cli::try_parse_from(["statehouse", "state", "get", "a/b", "--rwa"]).unwrap_err();
-        assert!(error.to_string().contains("--raw"), "{error}");
+            Cli::try_parse_from(["statehouse", "state", "list", "task", "--revers"]).unwrap_err();
+        assert!(error.to_string().contains("--reverse"), "{error}");
     }
 }
