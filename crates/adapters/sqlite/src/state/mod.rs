@@ -106,11 +106,15 @@ impl StateManager for SqliteState {
 
     async fn get_many(&self, keys: &[StateKey]) -> Result<Vec<Option<Record>>> {
         let (ns, keys) = (self.session.ns, keys.to_vec());
-        self.session
-            .snapshot("get", move |connection| {
-                read::get_many(connection, ns, &keys, now())
-            })
-            .await
+        let alone = keys.len() == 1;
+        let get =
+            move |connection: &rusqlite::Connection| read::get_many(connection, ns, &keys, now());
+        // A lone key is read under one statement, which is a snapshot by itself.
+        if alone {
+            self.session.read("get", get).await
+        } else {
+            self.session.snapshot("get", get).await
+        }
     }
 
     async fn read_version(&self, key: &StateKey, version: Version) -> Result<Record> {

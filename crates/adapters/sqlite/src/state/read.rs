@@ -41,7 +41,10 @@ fn get(
         return Ok(None);
     };
     let stored = Stored::of(found)?;
-    Ok(Some(stored.whole(connection)?))
+    // `rows` is still open here, so that what an appended record reads besides is of the same state.
+    let whole = stored.whole(connection)?;
+    drop(rows);
+    Ok(Some(whole))
 }
 
 /// The record of one version, also of a tombstone.
