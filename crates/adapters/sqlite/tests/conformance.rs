@@ -143,7 +143,7 @@ fn tasks() -> TaskCapability {
         min_lease: Duration::from_millis(10),
         max_lease: Duration::from_secs(12 * 3600),
         fencing: Fencing::Server,
-        redelivery_lag: Duration::from_millis(100),
+        redelivery_lag: Duration::from_millis(1100),
         delay_precision: Duration::from_millis(100),
         retention: Duration::from_secs(7 * 24 * 3600),
         wake: WAKE,

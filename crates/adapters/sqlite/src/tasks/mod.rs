@@ -58,6 +58,10 @@ const MAX_LEASE: Duration = Duration::from_secs(12 * 3600);
 /// How late delays and leases are seen to end: a timer's precision, and time for a busy writer.
 const LAG: Duration = Duration::from_millis(100);
 
+/// How late the lease of a process that was killed is seen to end by another, which looks once a
+/// second.
+const REDELIVERY_LAG: Duration = Duration::from_millis(1100);
+
 /// The role's regular work.
 pub(crate) const CHORES: &[Chore] = &[retention::TICK, retention::FORGET, op_id::FORGET];
 
@@ -134,7 +138,7 @@ impl TaskStack for SqliteTasks {
             min_lease: MIN_LEASE,
             max_lease: MAX_LEASE,
             fencing: Fencing::Server,
-            redelivery_lag: LAG,
+            redelivery_lag: REDELIVERY_LAG,
             delay_precision: LAG,
             retention: config.task_retention,
             wake: Wake::Poll(EngineOptions::default().foreign_poll),
