@@ -14,8 +14,8 @@ use crate::time::Time;
 /// How many failed attempts are kept with a message.
 const MAX_ERRORS: usize = 10;
 
-/// When something happens to a message by itself: time, group, item.
-pub(crate) type Timers = BTreeSet<(Time, usize, usize)>;
+/// When something happens to a message by itself: time, then the order sent; group, item.
+pub(crate) type Timers = BTreeSet<(Time, u64, usize, usize)>;
 
 /// A message in a group.
 #[derive(Debug)]
@@ -223,10 +223,10 @@ impl Group {
             return;
         }
         if let Some(old) = known.timer.take() {
-            timers.remove(&(old, self.number, item));
+            timers.remove(&(old, known.accepted.seq, self.number, item));
         }
         if let Some(new) = timer {
-            timers.insert((new, self.number, item));
+            timers.insert((new, known.accepted.seq, self.number, item));
         }
         known.timer = timer;
     }
@@ -346,7 +346,7 @@ impl Group {
     pub(crate) fn take_out(&mut self, item: usize, timers: &mut Timers, now: Time) -> Item {
         let gone = self.items.remove(item);
         if let Some(timer) = gone.timer {
-            timers.remove(&(timer, self.number, item));
+            timers.remove(&(timer, gone.accepted.seq, self.number, item));
         }
         match gone.place {
             Place::Ready => {
@@ -390,7 +390,7 @@ impl Group {
     pub(crate) fn dissolve(&mut self, timers: &mut Timers) {
         for (number, item) in &self.items {
             if let Some(timer) = item.timer {
-                timers.remove(&(timer, self.number, number));
+                timers.remove(&(timer, item.accepted.seq, self.number, number));
             }
         }
         self.ready_bell.notify_waiters();

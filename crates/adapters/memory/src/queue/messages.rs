@@ -67,14 +67,14 @@ impl Queue {
 
     /// When something next happens by itself.
     pub(crate) fn next_due(&self) -> Option<Time> {
-        self.timers.first().map(|(due, _, _)| *due)
+        self.timers.first().map(|(due, ..)| *due)
     }
 
     /// Lets happen what is due.
     pub(crate) fn advance(&mut self, now: Time) {
-        while let Some((due, _, _)) = self.timers.first()
+        while let Some((due, ..)) = self.timers.first()
             && *due <= now
-            && let Some((_, group, item)) = self.timers.pop_first()
+            && let Some((_, _, group, item)) = self.timers.pop_first()
         {
             if let Some(group) = self.groups.get_mut(group)
                 && let Some(lease) = group.ring(item, &mut self.timers, now)
