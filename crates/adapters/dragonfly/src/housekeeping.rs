@@ -1,0 +1,70 @@
+//! What nobody calls for: expired records, ended leases, content that nobody holds.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use statehouse_contracts::{Namespace, Result};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::session::Store;
+
+/// How often each namespace is looked after.
+const ROUND: Duration = Duration::from_secs(1);
+/// In which rounds a namespace is entered again, which a server that went back to an older
+/// snapshot may have forgotten.
+const ENTER_EVERY: u64 = 30;
+
+/// The namespaces that this process has opened handles for, and so looks after.
+#[derive(Debug, Default)]
+pub(crate) struct Houses {
+    names: Mutex<BTreeSet<Namespace>>,
+}
+
+impl Houses {
+    pub(crate) fn add(&self, namespace: &Namespace) {
+        let mut names = self.names.lock();
+        if !names.contains(namespace) {
+            names.insert(namespace.clone());
+        }
+    }
+
+    fn all(&self) -> Vec<Namespace> {
+        self.names.lock().iter().cloned().collect()
+    }
+}
+
+/// Looks after the store's namespaces until it is closed or dropped.
+pub(crate) fn start(store: &Arc<Store>) {
+    let closing = store.closing.clone();
+    let store = Arc::downgrade(store);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = rounds(store) => {}
+        }
+    });
+}
+
+async fn rounds(store: Weak<Store>) {
+    let mut ticks = interval(ROUND);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0.. {
+        ticks.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        for namespace in store.houses.all() {
+            if let Err(error) = look_after(&store, &namespace, round).await {
+                tracing::debug!(%error, %namespace, "housekeeping is put off");
+            }
+        }
+    }
+}
+
+/// One round in one namespace. Several processes may do it at once.
+async fn look_after(store: &Arc<Store>, namespace: &Namespace, round: u64) -> Result<()> {
+    if round % ENTER_EVERY == ENTER_EVERY - 1 {
+        store.enter(namespace).await?;
+    }
+    Ok(())
+}

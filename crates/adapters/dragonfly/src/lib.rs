@@ -1,0 +1,24 @@
+//! The DragonflyDB adapter: every role on a DragonflyDB, Redis or Valkey server.
+//!
+//! [`DragonflyFactory`] opens `dragonfly:`, `redis:` and `valkey:` URLs; [`Config`] tells their
+//! parameters.
+
+mod backend;
+mod client;
+mod config;
+mod durability;
+mod error;
+mod housekeeping;
+mod keys;
+mod queue;
+mod references;
+mod script;
+mod session;
+mod state;
+mod tasks;
+mod time;
+mod tls;
+mod wake;
+
+pub use backend::DragonflyFactory;
+pub use config::{Config, Node};

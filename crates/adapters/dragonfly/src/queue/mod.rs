@@ -1,0 +1,1 @@
+//! Messages: producers, groups and their consumers, broadcasts, administration.

@@ -1,0 +1,1 @@
+//! Large content, by its digest.

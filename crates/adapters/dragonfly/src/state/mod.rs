@@ -1,0 +1,1 @@
+//! State: records with their versions, the change log, the outbox.
