@@ -2,6 +2,7 @@
 
 mod ci;
 mod dist;
+mod images;
 mod process;
 mod readme;
 mod tidy;
@@ -15,6 +16,10 @@ const USAGE: &str = "\
 cargo xtask ci [STEP…]    what CI runs: every step, or only the named ones, in the order of the list
 cargo xtask ci --list     the steps
 cargo xtask tidy          the house rules that no compiler checks
+cargo xtask images [--only NAME]… [--check]
+                          makes missing stand-ins for public images of servers from packages
+cargo xtask services up|down|status [NAME…]
+                          servers for tests, by hand: writes the variables to export
 cargo xtask dist [--features A,B] [--out DIR]
                           release archive: binary, completions, man page, SBOM, checksums
                           (default: the default features, target/dist-archives)
@@ -31,6 +36,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// The tests' own fixture, so that a server by hand is the one that tests start.
+fn services(arguments: &[String]) -> Result {
+    let fixture = [
+        "run",
+        "--quiet",
+        "--package",
+        "statehouse-integration-tests",
+        "--bin",
+        "statehouse-services",
+        "--",
+    ];
+    let words = fixture
+        .into_iter()
+        .chain(arguments.iter().map(String::as_str));
+    process::run(&mut process::cargo(words))
+}
+
 fn dispatch(arguments: &[String]) -> Result {
     let (command, rest) = match arguments.split_first() {
         Some((command, rest)) => (command.as_str(), rest),
@@ -39,6 +61,8 @@ fn dispatch(arguments: &[String]) -> Result {
     match command {
         "ci" => ci::main(rest),
         "tidy" if rest.is_empty() => tidy::main(),
+        "images" => images::main(rest),
+        "services" => services(rest),
         "dist" => dist::main(rest),
         "help" | "--help" | "-h" => {
             eprint!("{USAGE}");

@@ -43,22 +43,7 @@ impl Setup {
     /// Runs the suite as a test program: twice, behind the guard layer alone and, as `stacked::…`,
     /// behind the whole stack of layers. Takes the arguments of `cargo test`.
     pub fn main(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(AT_ONCE);
-        let runtime = match runtime() {
-            Ok(runtime) => Arc::new(runtime),
-            Err(failure) => return fail_all(&arguments, failure.to_string()),
-        };
-        let plain = Shared::new(self.clone(), guard);
-        let stacked = Shared::new(self, stacked);
-        let mut trials = trials(&runtime, &plain, "");
-        trials.extend(self::trials(&runtime, &stacked, "stacked::"));
-        let conclusion = libtest_mimic::run(&arguments, trials);
-        runtime.block_on(async {
-            plain.close().await;
-            stacked.close().await;
-        });
-        conclusion.exit_code()
+        main(vec![self])
     }
 
     /// Runs the cases whose name `chosen` accepts, behind the guard layer, and tells what became
@@ -93,6 +78,32 @@ impl Setup {
         runtime.shutdown_background();
         Ok(Report::of(outcomes))
     }
+}
+
+/// Runs the suite on several setups as one test program, each as [`Setup::main`] does.
+pub fn main(setups: Vec<Setup>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let runtime = match runtime() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(failure) => return fail_all(&arguments, failure.to_string()),
+    };
+    let mut opened = Vec::new();
+    let mut all = Vec::new();
+    for setup in setups {
+        let plain = Shared::new(setup.clone(), guard);
+        let stacked = Shared::new(setup, stacked);
+        all.extend(trials(&runtime, &plain, ""));
+        all.extend(trials(&runtime, &stacked, "stacked::"));
+        opened.extend([plain, stacked]);
+    }
+    let conclusion = libtest_mimic::run(&arguments, all);
+    runtime.block_on(async {
+        for shared in opened {
+            shared.close().await;
+        }
+    });
+    conclusion.exit_code()
 }
 
 impl Report {
@@ -131,13 +142,13 @@ fn applicable(setup: &Setup) -> Vec<Case> {
 
 fn trials(runtime: &Arc<Runtime>, shared: &Arc<Shared>, prefix: &str) -> Vec<Trial> {
     let setup = &shared.setup;
-    let required = std::env::var("CONFORMANCE_REQUIRE").is_ok_and(|value| value == "1");
-    let ignored = setup.places.is_none() && !required;
+    let ignored = setup.is_ignored();
     let deadline = Timing::deadline(&setup.expected);
     let trial = |case: Case| {
         let (runtime, shared) = (runtime.clone(), shared.clone());
-        let name = format!("{prefix}{}", case.name());
+        let name = format!("{}{prefix}{}", setup.label, case.name());
         let run = move || {
+            shared.setup.ready()?;
             let outcome = runtime.block_on(attempt(&case, shared, deadline));
             outcome.map_err(libtest_mimic::Failed::from)
         };

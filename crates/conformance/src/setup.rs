@@ -1,9 +1,11 @@
 use std::any::Any;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
-use statehouse_contracts::{Backend, Endpoint, Error, Factory, Namespace, ReferenceId, Result};
+use statehouse_contracts::{
+    Backend, Endpoint, Error, ErrorKind, Factory, Namespace, ReferenceId, Result,
+};
 
 use crate::Expected;
 
@@ -70,13 +72,23 @@ pub(crate) struct Hooks {
     pub(crate) quota: Option<Places>,
 }
 
+/// Why there is no server to run on.
+#[derive(Clone, Debug)]
+pub(crate) struct Absent {
+    why: String,
+    /// Also where servers are required.
+    pub(crate) excused: bool,
+}
+
 /// An adapter under test: how it is opened, and what it is expected to do.
 #[derive(Clone)]
 pub struct Setup {
+    pub(crate) label: String,
     pub(crate) factory: Arc<dyn Factory>,
     pub(crate) expected: Expected,
-    pub(crate) places: Option<Places>,
+    pub(crate) places: std::result::Result<Places, Absent>,
     pub(crate) hooks: Hooks,
+    ready: Option<Places>,
 }
 
 impl Setup {
@@ -86,20 +98,55 @@ impl Setup {
     /// or fail with `CONFORMANCE_REQUIRE=1`. An adapter that needs no server gives
     /// [`places`](Self::places) instead.
     pub fn new(factory: impl Factory + 'static, expected: Expected) -> Self {
-        let places = std::env::var(Self::variable(factory.name()))
-            .ok()
-            .map(|url| Arc::new(move || Ok(Place::new(url.clone()))) as Places);
+        let variable = Self::variable(factory.name());
+        let places = match std::env::var(&variable) {
+            Ok(url) => Ok(Arc::new(move || Ok(Place::new(url.clone()))) as Places),
+            Err(_) => Err(Absent {
+                why: format!("{variable} is not set"),
+                excused: false,
+            }),
+        };
         Self {
+            label: String::new(),
             factory: Arc::new(factory),
             expected,
             places,
             hooks: Hooks::default(),
+            ready: None,
         }
+    }
+
+    /// Calls its trials `<label>::…`, so that one program can run several setups.
+    pub fn labelled(mut self, label: &str) -> Self {
+        self.label = format!("{label}::");
+        self
+    }
+
+    /// Runs on a server: `start` is called once, before the first case and outside its deadline,
+    /// and says where the server is.
+    pub fn server(mut self, start: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
+        let started = OnceLock::new();
+        let place: Places = Arc::new(move || {
+            let place = started.get_or_init(|| start().map_err(|error| error.to_string()));
+            let failed = |message: String| Error::new(ErrorKind::Unavailable, message);
+            place.clone().map_err(failed)
+        });
+        self.ready = Some(place.clone());
+        self.places = Ok(place);
+        self
+    }
+
+    /// Says why there is no server: all trials are ignored, or fail with `CONFORMANCE_REQUIRE=1`
+    /// unless `excused`.
+    pub fn without_server(mut self, why: impl Into<String>, excused: bool) -> Self {
+        let why = why.into();
+        self.places = Err(Absent { why, excused });
+        self
     }
 
     /// Makes each backend at a new place, with no data.
     pub fn places(mut self, make: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
-        self.places = Some(Arc::new(make));
+        self.places = Ok(Arc::new(make));
         self
     }
 
@@ -136,13 +183,29 @@ impl Setup {
 
     pub(crate) fn place(&self) -> Result<Place> {
         match &self.places {
-            Some(make) => make(),
-            None => Err(Error::invalid(format!(
-                "{} is not set",
-                Self::variable(self.factory.name())
-            ))),
+            Ok(make) => make(),
+            Err(absent) => Err(Error::new(ErrorKind::Unavailable, absent.why.clone())),
         }
     }
+
+    /// Waits for the server, if there is one to start.
+    pub(crate) fn ready(&self) -> Result<()> {
+        match &self.ready {
+            Some(start) => start().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether its trials are shown as ignored.
+    pub(crate) fn is_ignored(&self) -> bool {
+        let absent = self.places.as_ref().err();
+        absent.is_some_and(|absent| absent.excused || !required())
+    }
+}
+
+/// Whether a test whose server is absent must fail: `CONFORMANCE_REQUIRE=1`.
+pub fn required() -> bool {
+    std::env::var("CONFORMANCE_REQUIRE").is_ok_and(|value| value == "1")
 }
 
 impl Debug for Setup {

@@ -1,0 +1,147 @@
+//! What a stand-in image is made of, from the table of services.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::process::Result;
+use crate::workspace;
+
+const TABLE: &str = "integration-tests/services.toml";
+
+/// Part of every hash: to be raised when images are made in another way.
+const METHOD: u32 = 1;
+
+/// How one image is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipe {
+    service: String,
+    pub(crate) parts: Parts,
+}
+
+/// The `[service.stand-in]` of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parts {
+    tag: String,
+    /// The Debian suite.
+    pub(crate) suite: String,
+    /// Debian packages.
+    pub(crate) packages: Vec<String>,
+    pub(crate) jars: Option<Jars>,
+    #[serde(default)]
+    pub(crate) files: Vec<File>,
+}
+
+/// Java libraries from Maven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Jars {
+    /// The folder in the image for them and all that they need.
+    pub(crate) into: String,
+    /// `group:artifact:version`.
+    pub(crate) artifacts: Vec<String>,
+}
+
+/// A text file in the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// What this program reads of the table.
+#[derive(Deserialize)]
+struct Table {
+    service: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    name: String,
+    #[serde(rename = "stand-in")]
+    stand_in: Option<Parts>,
+}
+
+impl Recipe {
+    /// All recipes of the table.
+    pub(crate) fn all() -> Result<Vec<Self>> {
+        let path = workspace::root().join(TABLE);
+        let text = fs::read_to_string(&path).map_err(|error| format!("{TABLE}: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("{TABLE}: {error}"))
+    }
+
+    fn parse(text: &str) -> std::result::Result<Vec<Self>, toml::de::Error> {
+        let table: Table = toml::from_str(text)?;
+        let recipes = table.service.into_iter().filter_map(|service| {
+            Some(Self {
+                service: service.name,
+                parts: service.stand_in?,
+            })
+        });
+        Ok(recipes.collect())
+    }
+
+    /// The service it is for.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The image's name and tag.
+    pub(crate) fn image(&self) -> String {
+        format!("statehouse/{}:{}", self.service, self.parts.tag)
+    }
+
+    /// Changes whenever the image must be made anew.
+    pub(crate) fn hash(&self) -> String {
+        let text = serde_json::to_string(&(METHOD, &self.parts)).unwrap_or_default();
+        let digest = Sha256::digest(text);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        [[service]]
+        name = "a"
+        image = "a:1"
+
+        [[service]]
+        name = "b"
+        [service.stand-in]
+        tag = "2"
+        suite = "s"
+        packages = ["p"]
+    "#;
+
+    #[test]
+    fn services_without_a_recipe_have_none() {
+        let recipes = Recipe::parse(TEXT).expect("valid");
+        let images: Vec<String> = recipes.iter().map(Recipe::image).collect();
+        assert_eq!(images, ["statehouse/b:2"]);
+    }
+
+    #[test]
+    fn a_changed_recipe_has_another_hash() {
+        let hash = |text: &str| Recipe::parse(text).expect("valid")[0].hash();
+        assert_eq!(hash(TEXT), hash(TEXT));
+        assert_ne!(hash(TEXT), hash(&TEXT.replace("\"p\"", "\"p\", \"q\"")));
+        assert_eq!(hash(TEXT), hash(&TEXT.replace("a:1", "a:2")), "not of it");
+    }
+
+    #[test]
+    fn a_misspelt_part_is_refused() {
+        let error = Recipe::parse(&TEXT.replace("packages", "package")).expect_err("misspelt");
+        assert!(error.to_string().contains("package"), "{error}");
+    }
+
+    #[test]
+    fn the_table_has_recipes() {
+        assert!(!Recipe::all().expect("it can be read").is_empty());
+    }
+}
