@@ -1,0 +1,22 @@
+//! The Apache RocketMQ adapter: messages on the Java broker 5, leases by POP.
+//!
+//! [`RocketmqFactory`] opens `rocketmq:` URLs; [`Config`] tells their parameters. `README.md` beside
+//! this crate says how the contracts map onto the broker.
+#![recursion_limit = "512"]
+
+mod backend;
+mod client;
+mod config;
+mod error;
+mod groups;
+mod message;
+mod naming;
+mod request;
+mod session;
+mod topics;
+
+pub use backend::RocketmqFactory;
+pub use config::{Config, Keys, Tls};
+
+/// The first part of names on the broker, unless the URL says otherwise.
+const PREFIX: &str = "statehouse";
