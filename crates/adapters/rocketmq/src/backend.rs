@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_contracts::{Backend, BackendInfo, Endpoint, Factory, Namespace, Result};
+use statehouse_contracts::{
+    Backend, BackendInfo, Endpoint, Factory, Namespace, Producer, Result, Scope,
+};
 
-use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::groups::Groups;
+use crate::producer::RocketmqProducer;
+use crate::settings::Settings;
 
 /// The adapter's name and its one scheme.
 const NAME: &str = "rocketmq";
@@ -29,17 +32,15 @@ impl Factory for RocketmqFactory {
     }
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
-        let client = Client::open(Config::of(endpoint)?).await?;
-        Ok(Arc::new(RocketmqBackend {
-            groups: Arc::new(Groups::new(client)),
-        }))
+        let cluster = Cluster::open(Config::of(endpoint)?).await?;
+        Ok(Arc::new(RocketmqBackend { cluster }))
     }
 }
 
 /// One open cluster.
 #[derive(Debug)]
 struct RocketmqBackend {
-    groups: Arc<Groups>,
+    cluster: Arc<Cluster>,
 }
 
 #[async_trait]
@@ -49,21 +50,32 @@ impl Backend for RocketmqBackend {
     }
 
     async fn info(&self) -> Result<BackendInfo> {
+        let settings = Settings::ask(&self.cluster.client).await?;
+        let mut facts = vec![(
+            "name servers".to_owned(),
+            self.cluster.client.config.name_server_list(),
+        )];
+        facts.extend(settings.facts());
         Ok(BackendInfo {
             name: NAME,
-            server: "Apache RocketMQ".to_owned(),
-            facts: Vec::new(),
+            server: settings.server(),
+            facts,
         })
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        let groups = self.groups.all().await?;
+        let groups = self.cluster.groups.all().await?;
         let names: BTreeSet<Namespace> = groups.into_iter().map(|group| group.namespace).collect();
         Ok(names.into_iter().collect())
     }
 
+    async fn producer(&self, scope: &Scope) -> Result<Arc<dyn Producer>> {
+        let (cluster, scope) = (self.cluster.clone(), scope.clone());
+        Ok(Arc::new(RocketmqProducer::new(cluster, scope)))
+    }
+
     async fn close(&self) -> Result<()> {
-        self.groups.client.close().await;
+        self.cluster.client.close().await;
         Ok(())
     }
 }

@@ -5,7 +5,6 @@
 //! again, and go on in a new session, whose breakers have seen nothing.
 
 use std::fmt::{self, Debug};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -259,7 +258,9 @@ fn start_runtime() -> Result<(RuntimeOwner, Arc<ClientRuntime>)> {
         ..RuntimeConfig::default()
     };
     let plan = RuntimeOwner::plan(config).map_err(|error| failed(&format!("{error:?}")))?;
-    let owner = plan.build().map_err(|error| failed(&format!("{error:?}")))?;
+    let owner = plan
+        .build()
+        .map_err(|error| failed(&format!("{error:?}")))?;
     let runtime = ClientRuntime::try_new(
         owner.root_context().component("client"),
         ClientRuntimeConfig::default(),

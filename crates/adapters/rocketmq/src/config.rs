@@ -153,9 +153,7 @@ impl Given {
     }
 
     fn prefix(&mut self, name: &str) -> Result<String> {
-        let text = self
-            .one(name)?
-            .unwrap_or_else(|| crate::PREFIX.to_owned());
+        let text = self.one(name)?.unwrap_or_else(|| crate::PREFIX.to_owned());
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if text.is_empty() || text.len() > MAX_PREFIX || !text.chars().all(valid) {
             return Err(Error::invalid(format!(
@@ -310,9 +308,11 @@ mod tests {
         assert_eq!((bare.topic.as_str(), bare.key_queues), ("statehouse", 16));
         assert_eq!((bare.tls, bare.keys), (None, None));
 
-        let full = of("rocketmq://ns1:1?nameserver=ns2:2&nameserver=ns3&topic=agent_state_updates\
+        let full = of(
+            "rocketmq://ns1:1?nameserver=ns2:2&nameserver=ns3&topic=agent_state_updates\
              &consumer_group=g&producer_group=p&key_queues=4&timeout_ms=500&tls=true\
-             &tls_ca_file=/ca.pem&tls_verify=false")
+             &tls_ca_file=/ca.pem&tls_verify=false",
+        )
         .unwrap();
         assert_eq!(full.name_server_list(), "ns1:1;ns2:2;ns3:9876");
         assert_eq!(full.topic, "agent_state_updates");
@@ -335,7 +335,10 @@ mod tests {
     fn keys_are_never_shown() {
         let config = of("rocketmq://me:hunter2@ns1").unwrap();
         let keys = config.keys.clone().unwrap();
-        assert_eq!((keys.access.as_str(), keys.secret.reveal()), ("me", "hunter2"));
+        assert_eq!(
+            (keys.access.as_str(), keys.secret.reveal()),
+            ("me", "hunter2")
+        );
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 
@@ -344,7 +347,10 @@ mod tests {
         for (url, says) in [
             ("rocketmq:", "names no name server"),
             ("rocketmq://a/x", "path"),
-            ("rocketmq://a?nameservers=b", "unknown parameter \"nameservers\""),
+            (
+                "rocketmq://a?nameservers=b",
+                "unknown parameter \"nameservers\"",
+            ),
             ("rocketmq://a?nameserver=b:x", "host:port"),
             ("rocketmq://a?topic=a.b", "topic is \"a.b\""),
             ("rocketmq://a?topic=a&topic=b", "given 2 times"),
@@ -352,8 +358,14 @@ mod tests {
             ("rocketmq://a?tls=yes", "true or false"),
             ("rocketmq://a?tls_ca_file=x", "add tls=true"),
             ("rocketmq://me@a", "without its secret key"),
-            ("rocketmq://a?secret_key_env=STATEHOUSE_TEST_NO_SUCH", "is not set"),
-            ("rocketmq://a?access_key_file=/no/such/file", "cannot be read"),
+            (
+                "rocketmq://a?secret_key_env=STATEHOUSE_TEST_NO_SUCH",
+                "is not set",
+            ),
+            (
+                "rocketmq://a?access_key_file=/no/such/file",
+                "cannot be read",
+            ),
         ] {
             let error = of(url).unwrap_err();
             assert!(error.to_string().contains(says), "{url}: {error}");

@@ -104,7 +104,9 @@ impl Groups {
 
     /// The topics of `namespace`, which are made if need be.
     pub(crate) async fn topics(&self, namespace: &Namespace) -> Result<Topics> {
-        self.made.ensure(&self.client, &self.naming, namespace).await
+        self.made
+            .ensure(&self.client, &self.naming, namespace)
+            .await
     }
 
     /// Makes the group, or checks that it is there with the same spec.
@@ -150,11 +152,7 @@ impl Groups {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound).
-    pub(crate) async fn find(
-        &self,
-        namespace: &Namespace,
-        name: &GroupName,
-    ) -> Result<Arc<Group>> {
+    pub(crate) async fn find(&self, namespace: &Namespace, name: &GroupName) -> Result<Arc<Group>> {
         if let Some(group) = self.remembered(namespace, name) {
             return Ok(group);
         }
@@ -316,8 +314,8 @@ impl Groups {
     }
 
     async fn read(&self, broker: &Broker, native: &CheetahString) -> Result<Option<Kept>> {
-        let request = Request::new(RequestCode::GetSubscriptionGroupConfig)
-            .text("group", native.clone());
+        let request =
+            Request::new(RequestCode::GetSubscriptionGroupConfig).text("group", native.clone());
         let answer = self
             .client
             .call("look for group", &broker.address, request)

@@ -6,13 +6,18 @@
 
 mod backend;
 mod client;
+mod cluster;
 mod config;
 mod error;
 mod groups;
 mod message;
 mod naming;
+mod producer;
 mod request;
+mod scheduled;
+mod sending;
 mod session;
+mod settings;
 mod topics;
 
 pub use backend::RocketmqFactory;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use cheetah_string::CheetahString;
 use jiff::Timestamp;
-use rocketmq_model::common::message::MessageTrait;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use statehouse_contracts::{
     Envelope, Error, ErrorKind, Message, MessageId, Received, Result, unescape_word,

@@ -63,7 +63,6 @@ impl Request {
 }
 
 /// The broker's answer.
-#[derive(Debug)]
 pub(crate) struct Answer(pub(crate) RemotingCommand);
 
 impl Answer {
@@ -102,8 +101,7 @@ impl Answer {
 
     /// The body as JSON, as far as `T` reads it.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body()).map_err(|error| {
-            Error::internal(format!("RocketMQ's answer cannot be read: {error}"))
-        })
+        serde_json::from_slice(&self.body())
+            .map_err(|error| Error::internal(format!("RocketMQ's answer cannot be read: {error}")))
     }
 }

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use rocketmq_protocol::code::request_code::RequestCode;
 use statehouse_contracts::{Namespace, Result};
 
-
 use crate::client::Client;
 use crate::naming::{Naming, Topics};
 use crate::request::Request;
@@ -38,7 +37,14 @@ impl TopicsMade {
             return Ok(topics);
         }
         for broker in client.brokers()?.iter() {
-            make(client, broker, &topics.keyed, client.config.key_queues, "FIFO").await?;
+            make(
+                client,
+                broker,
+                &topics.keyed,
+                client.config.key_queues,
+                "FIFO",
+            )
+            .await?;
             make(
                 client,
                 broker,
@@ -96,7 +102,9 @@ pub(crate) async fn queues_of(
     let request = Request::new(RequestCode::GetTopicConfig)
         .text("topic", topic.clone())
         .field("lo", true);
-    let answer = client.call("look for topic", &broker.address, request).await?;
+    let answer = client
+        .call("look for topic", &broker.address, request)
+        .await?;
     if answer.code() == crate::error::code::TOPIC_NOT_EXIST {
         return Ok(None);
     }

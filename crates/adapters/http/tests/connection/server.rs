@@ -181,7 +181,7 @@ fn capabilities(max_wait: &str) -> serde_json::Value {
             "ack_confirmed": true, "settle_anywhere": true, "min_lease": "1ms", "max_lease": "1h",
             "redelivery_lag": "0s", "wake": {"poll": "25ms"}, "start_earliest": true,
             "priorities": 10, "strict_priorities": true, "ordering_keys": true,
-            "keys_with_priorities": true, "key_blocking": "key", "nack_delay": true,
+            "equal_priorities": true, "keys_with_priorities": true, "key_blocking": "key", "nack_delay": true,
             "drop_counts_no_attempt": true, "overflow_reject": true, "overflow_drop_oldest": true,
             "expired_dead_letters": true, "broadcast": true, "max_retention": null, "admin": admin,
         },
