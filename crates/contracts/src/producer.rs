@@ -100,25 +100,30 @@ pub trait Producer: Debug + Send + Sync {
 }
 
 /// Sugar over [`Producer`].
-#[async_trait]
 pub trait ProducerExt: Producer {
     /// Sends one message with the default options.
     ///
     /// # Errors
     /// Those of [`Producer::send`].
-    async fn send_one(&self, message: Message) -> Result<Sent> {
-        self.send_with(message, SendOptions::default()).await
+    fn send_one(&self, message: Message) -> impl Future<Output = Result<Sent>> + Send {
+        self.send_with(message, SendOptions::default())
     }
 
     /// Sends one message.
     ///
     /// # Errors
     /// Those of [`Producer::send`].
-    async fn send_with(&self, message: Message, options: SendOptions) -> Result<Sent> {
-        let mut answers = self.send(vec![message], options).await?;
-        answers
-            .pop()
-            .unwrap_or_else(|| Err(Error::internal("send answered nothing for one message")))
+    fn send_with(
+        &self,
+        message: Message,
+        options: SendOptions,
+    ) -> impl Future<Output = Result<Sent>> + Send {
+        let sent = self.send(vec![message], options);
+        async move {
+            sent.await?
+                .pop()
+                .unwrap_or_else(|| Err(Error::internal("send answered nothing for one message")))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod inbox;
 mod job;
 mod open;
 mod readers;
+mod statements;
 mod transaction;
 mod watch;
 mod writer;

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
     EngineError, EngineOptions, Schema,
@@ -65,7 +65,7 @@ pub(super) fn writer(
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    prepare_once(&connection)?;
     Patience::install(&mut connection, options.busy_timeout)?;
     identify(&mut connection, path, options, schema).map_err(|failure| match failure {
         Failure::Ours(error) => error,
@@ -74,12 +74,20 @@ pub(super) fn writer(
     Ok(connection)
 }
 
+/// Keeps prepared statements, and keeps their plans whatever is bound to them: else SQLite may
+/// prepare one again for each new bound value, to ask its statistics.
+fn prepare_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Opens a connection that can only read.
 pub(super) fn reader(path: &Path, options: &EngineOptions) -> Result<Connection, EngineError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    prepare_once(&connection)?;
     Patience::install(&mut connection, options.busy_timeout)?;
     connection.pragma_update(None, "cache_size", -options.reader_cache_kib)?;
     Ok(connection)

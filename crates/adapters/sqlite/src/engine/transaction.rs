@@ -8,9 +8,12 @@ use std::{
     ops::Deref,
 };
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Params, Statement};
 
-use super::Channel;
+use super::{
+    Channel,
+    statements::{Lend, Statements},
+};
 
 /// The engine's own table, created with the first schema version.
 pub(super) const COUNTERS_SQL: &str = "CREATE TABLE IF NOT EXISTS engine_counter (
@@ -141,13 +144,11 @@ impl GroupState {
     }
 
     /// Writes the pending deltas, one row per counter.
-    pub(super) fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn flush(&mut self, statements: &Statements<'_>) -> rusqlite::Result<()> {
         for (counter, delta) in self.deltas.drain().filter(|(_, delta)| *delta != 0) {
-            connection.prepare_cached(ADD_TO_COUNTER)?.execute((
-                counter.family,
-                counter.id,
-                delta,
-            ))?;
+            statements.with(ADD_TO_COUNTER, |add| {
+                add.execute((counter.family, counter.id, delta))
+            })?;
         }
         Ok(())
     }
@@ -168,9 +169,9 @@ impl GroupState {
 /// The transaction of a group, as one job sees it.
 ///
 /// It dereferences to the connection. A job must not begin, commit or roll back: the engine does.
-#[derive(Debug)]
 pub struct Tx<'c> {
     connection: &'c Connection,
+    statements: &'c dyn Lend,
     now: i64,
     state: &'c RefCell<GroupState>,
 }
@@ -178,11 +179,13 @@ pub struct Tx<'c> {
 impl<'c> Tx<'c> {
     pub(super) fn new(
         connection: &'c Connection,
+        statements: &'c dyn Lend,
         now: i64,
         state: &'c RefCell<GroupState>,
     ) -> Self {
         Self {
             connection,
+            statements,
             now,
             state,
         }
@@ -201,6 +204,33 @@ impl<'c> Tx<'c> {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.state.borrow().epoch
+    }
+
+    /// Uses the statement of this text, which is kept prepared. For what every write does; the
+    /// connection's `prepare_cached` does for the rest.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn with<T>(
+        &self,
+        sql: &'static str,
+        run: impl FnOnce(&mut Statement<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let (mut run, mut result) = (Some(run), Err(rusqlite::Error::InvalidQuery));
+        self.statements.lend(sql, &mut |statement| {
+            if let Some(run) = run.take() {
+                result = run(statement);
+            }
+        })?;
+        result
+    }
+
+    /// Executes such a statement; says how many rows it changed.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn run(&self, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
+        self.with(sql, |statement| statement.execute(params))
     }
 
     /// Wakes all listeners of `channel` once the group is committed.
@@ -240,7 +270,7 @@ impl<'c> Tx<'c> {
         let pending = state.deltas.get(&counter).copied().unwrap_or(0);
         let value = match state.values.entry(counter) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(counter.read(self.connection)?),
+            Entry::Vacant(new) => *new.insert(counter.read(self)?),
         };
         Ok(value + pending)
     }
@@ -250,9 +280,7 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// Those of SQLite.
     pub fn remove_counter(&self, counter: Counter) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(REMOVE_COUNTER)?
-            .execute((counter.family, counter.id))?;
+        self.run(REMOVE_COUNTER, (counter.family, counter.id))?;
         let mut state = self.state.borrow_mut();
         state.values.remove(&counter);
         if let Some(pending) = state.deltas.remove(&counter) {
@@ -267,5 +295,13 @@ impl Deref for Tx<'_> {
 
     fn deref(&self) -> &Connection {
         self.connection
+    }
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }

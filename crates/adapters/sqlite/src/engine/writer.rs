@@ -23,6 +23,7 @@ use super::{
     inbox::Taken,
     job::{Job, Ran},
     open, readers,
+    statements::Statements,
     transaction::{GroupState, Wakes},
 };
 
@@ -45,16 +46,17 @@ pub(super) fn start(
     options: EngineOptions,
     schema: Schema,
 ) -> Result<Arc<Shared>, EngineError> {
-    let connection = open::writer(&path, &options, schema)?;
+    let mut connection = open::writer(&path, &options, schema)?;
     let shared = Arc::new(Shared::new(path, options));
     let readers = readers::start(&shared, &shared.path, &shared.options)
         .inspect_err(|_| shared.readers.close())?;
-    let writer = Writer::new(connection, Arc::clone(&shared))?;
+    let checkpointer = Checkpointer::attach(&mut connection, &shared)?;
+    let of_thread = Arc::clone(&shared);
     thread::Builder::new()
         .name("sqlite-writer".to_owned())
         .spawn(move || {
-            let _ended = Ended(Arc::clone(&writer.shared));
-            writer.run(readers);
+            let _ended = Ended(Arc::clone(&of_thread));
+            Writer::new(&connection, checkpointer, of_thread).run(readers);
         })
         .map_err(|error| {
             shared.readers.close();
@@ -91,8 +93,9 @@ impl From<rusqlite::Error> for Spoiled {
     }
 }
 
-struct Writer {
-    connection: Connection,
+struct Writer<'c> {
+    connection: &'c Connection,
+    statements: Statements<'c>,
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
     group: RefCell<GroupState>,
@@ -104,12 +107,12 @@ struct Writer {
     synchronous: Synchronous,
 }
 
-impl Writer {
-    fn new(mut connection: Connection, shared: Arc<Shared>) -> Result<Self, EngineError> {
-        let checkpointer = Checkpointer::attach(&mut connection, &shared)?;
+impl<'c> Writer<'c> {
+    fn new(connection: &'c Connection, checkpointer: Checkpointer, shared: Arc<Shared>) -> Self {
         let synchronous = shared.options.synchronous;
         let mut writer = Self {
             connection,
+            statements: Statements::new(connection),
             shared,
             checkpointer,
             group: RefCell::default(),
@@ -120,7 +123,7 @@ impl Writer {
             synchronous,
         };
         writer.foreign_commit();
-        Ok(writer)
+        writer
     }
 
     fn run(mut self, readers: Vec<JoinHandle<()>>) {
@@ -140,12 +143,7 @@ impl Writer {
             // A reader that panicked has nothing left to finish.
             let _ = reader.join();
         }
-        let Self {
-            connection,
-            checkpointer,
-            ..
-        } = self;
-        checkpointer.finish(&connection);
+        self.checkpointer.finish(self.connection);
     }
 
     /// Waits for jobs. Callers answered together come back together, a little apart: gathering
@@ -180,7 +178,7 @@ impl Writer {
             for job in &mut waiting[..done] {
                 job.reply();
             }
-            self.checkpointer.after_commit(&self.connection);
+            self.checkpointer.after_commit(self.connection);
             waiting = &mut waiting[done..];
         }
         jobs.clear();
@@ -212,7 +210,7 @@ impl Writer {
             }
             Err(Spoiled::Broken(error)) => {
                 if error.is_storage_failure() {
-                    self.checkpointer.make_room(&self.connection);
+                    self.checkpointer.make_room(self.connection);
                 }
             }
         }
@@ -262,8 +260,8 @@ impl Writer {
         self.group.borrow_mut().reset();
         self.begin()?;
         let result = self.run_all(jobs, now, guard).and_then(|done| {
-            self.group.borrow_mut().flush(&self.connection)?;
-            let commit = self.connection.prepare_cached("COMMIT")?.execute(());
+            self.group.borrow_mut().flush(&self.statements)?;
+            let commit = self.statements.with("COMMIT", |commit| commit.execute(()));
             commit.map_err(|error| Spoiled::Broken(EngineError::from(error).at_commit()))?;
             Ok(done)
         });
@@ -296,11 +294,11 @@ impl Writer {
 
     fn run_all(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
         let begun = Instant::now();
-        let tx = Tx::new(&self.connection, now, &self.group);
+        let tx = Tx::new(self.connection, &self.statements, now, &self.group);
         let mut done = 0;
         for job in jobs {
             self.group.borrow_mut().begin_job();
-            guard.before(&self.connection)?;
+            guard.before(self.connection)?;
             let changes = self.connection.total_changes();
             let ran = job.run(&tx);
             let ended = self.connection.is_autocommit();
@@ -310,10 +308,10 @@ impl Writer {
             if ended || ran == Ran::Refused {
                 self.group.borrow_mut().undo_job();
                 if ended || self.connection.total_changes() != changes {
-                    guard.undo(&self.connection)?;
+                    guard.undo(self.connection)?;
                 }
             }
-            guard.after(&self.connection)?;
+            guard.after(self.connection)?;
             done += 1;
             if begun.elapsed() > MAX_GROUP_TIME {
                 break;

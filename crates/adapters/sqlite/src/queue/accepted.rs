@@ -36,6 +36,8 @@ impl Accepted {
     }
 }
 
+const REMEMBER: &str = "INSERT OR IGNORE INTO queue_accepted
+    (ns, bucket, key, at, fingerprint, routed, id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const FIND: &str = "SELECT fingerprint, routed, coalesce(id, key) FROM queue_accepted
     WHERE ns = ?1 AND bucket = ?2 AND key = ?3 AND at > ?4";
 
@@ -47,8 +49,9 @@ fn find_in(
     bucket: i64,
 ) -> rusqlite::Result<Option<Accepted>> {
     let begin = tx.now().saturating_sub(rules.window);
-    tx.prepare_cached(FIND)?
-        .query_row((rules.ns, bucket, message.idempotency.key, begin), |row| {
+    let key = (rules.ns, bucket, message.idempotency.key, begin);
+    tx.with(FIND, |find| {
+        find.query_row(key, |row| {
             let id: [u8; 16] = row.get(2)?;
             Ok(Accepted {
                 fingerprint: row.get(0)?,
@@ -57,18 +60,72 @@ fn find_in(
             })
         })
         .optional()
+    })
 }
 
 /// What was accepted under the key of `message`. The window reaches two buckets.
 pub(super) fn find(
     tx: &Tx<'_>,
+    last: &mut LastKey,
     rules: Rules,
     message: &Prepared,
 ) -> rusqlite::Result<Option<Accepted>> {
-    let bucket = bucket(tx.now(), rules.window);
-    match find_in(tx, rules, message, bucket)? {
-        None => find_in(tx, rules, message, bucket - 1),
+    match find_before(tx, last, rules, message)? {
+        None => find_in(tx, rules, message, bucket(tx.now(), rules.window)),
         found => Ok(found),
+    }
+}
+
+/// What was accepted under the key of `message` in the bucket before the present one.
+fn find_before(
+    tx: &Tx<'_>,
+    last: &mut LastKey,
+    rules: Rules,
+    message: &Prepared,
+) -> rusqlite::Result<Option<Accepted>> {
+    let before = bucket(tx.now(), rules.window) - 1;
+    if last.is_beyond(tx, (rules.ns, before), &message.idempotency.key)? {
+        return Ok(None);
+    }
+    find_in(tx, rules, message, before)
+}
+
+/// The last key of the bucket before the present one, remembered for a transaction. Ids that we
+/// make grow with time, so that most keys lie beyond it and need no search there.
+#[derive(Debug, Default)]
+pub(super) struct LastKey {
+    /// Epoch, namespace and bucket.
+    of: Option<(u64, i64, i64)>,
+    key: Option<[u8; 16]>,
+}
+
+const LAST_KEY: &str = "SELECT key FROM queue_accepted WHERE ns = ?1 AND bucket = ?2
+    ORDER BY key DESC LIMIT 1";
+
+impl LastKey {
+    /// Whether `key` is greater than every key of the bucket.
+    fn is_beyond(
+        &mut self,
+        tx: &Tx<'_>,
+        (ns, bucket): (i64, i64),
+        key: &[u8; 16],
+    ) -> rusqlite::Result<bool> {
+        let of = Some((tx.epoch(), ns, bucket));
+        if self.of != of {
+            self.key = tx.with(LAST_KEY, |last| {
+                last.query_row((ns, bucket), |row| row.get(0)).optional()
+            })?;
+            self.of = of;
+        }
+        Ok(self.key.is_none_or(|last| *key > last))
+    }
+
+    /// Forgets what is no longer true when a key is added to a bucket.
+    fn note(&mut self, ns: i64, bucket: i64) {
+        let same = |(_, other, of): (u64, i64, i64)| (other, of) == (ns, bucket);
+        if self.of.is_some_and(same) {
+            self.of = None;
+        }
     }
 }
 
@@ -76,44 +133,42 @@ pub(super) fn find(
 /// One step less than finding and remembering.
 pub(super) fn claim(
     tx: &Tx<'_>,
+    last: &mut LastKey,
     rules: Rules,
     message: &Prepared,
     routed: u64,
 ) -> rusqlite::Result<Option<Accepted>> {
-    let bucket = bucket(tx.now(), rules.window);
-    if let Some(earlier) = find_in(tx, rules, message, bucket - 1)? {
+    if let Some(earlier) = find_before(tx, last, rules, message)? {
         return Ok(Some(earlier));
     }
-    if remember(tx, rules, message, routed)? {
+    if remember(tx, last, rules, message, routed)? {
         return Ok(None);
     }
-    find_in(tx, rules, message, bucket)
+    find_in(tx, rules, message, bucket(tx.now(), rules.window))
 }
 
 /// Remembers that `message` is accepted; false when its key is in the bucket already.
 pub(super) fn remember(
     tx: &Tx<'_>,
+    last: &mut LastKey,
     rules: Rules,
     message: &Prepared,
     routed: u64,
 ) -> rusqlite::Result<bool> {
+    let bucket = bucket(tx.now(), rules.window);
+    last.note(rules.ns, bucket);
     let (key, id) = (message.idempotency.key, message.id.0.as_bytes());
     let other_id = (key != *id).then_some(id);
-    let inserted = tx
-        .prepare_cached(
-            "INSERT OR IGNORE INTO queue_accepted (ns, bucket, key, at, fingerprint, routed, id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute((
-            rules.ns,
-            bucket(tx.now(), rules.window),
-            key,
-            tx.now(),
-            message.idempotency.fingerprint,
-            routed.cast_signed(),
-            other_id,
-        ))?;
-    Ok(inserted == 1)
+    let row = (
+        rules.ns,
+        bucket,
+        key,
+        tx.now(),
+        message.idempotency.fingerprint,
+        routed.cast_signed(),
+        other_id,
+    );
+    Ok(tx.run(REMEMBER, row)? == 1)
 }
 
 /// Which bucket of idempotency keys a time belongs to.

@@ -53,8 +53,8 @@ pub(super) fn together(
     if !is_leased(tx, range, &seqs)? {
         return Ok(false);
     }
-    tx.prepare_cached(DROP_BODIES)?.execute(range)?;
-    tx.prepare_cached(REMOVE)?.execute(range)?;
+    tx.run(DROP_BODIES, range)?;
+    tx.run(REMOVE, range)?;
     tx.add(Count::Leased.of(group.id), -super::rows(seqs.len()));
     Ok(true)
 }

@@ -149,7 +149,7 @@ impl Mover<'_> {
     }
 
     fn write_ready(&mut self, held: Held) -> rusqlite::Result<()> {
-        self.tx.prepare_cached(PUT_READY)?.execute((
+        let row = (
             self.group.id,
             held.seq,
             held.rank,
@@ -158,7 +158,8 @@ impl Mover<'_> {
             held.key,
             held.expires,
             held.shared,
-        ))?;
+        );
+        self.tx.run(PUT_READY, row)?;
         self.registry.touched.push(self.group.id);
         Ok(())
     }
@@ -333,7 +334,6 @@ pub(super) fn drop_body(tx: &Tx<'_>, held: Held) -> rusqlite::Result<()> {
         tx.prepare_cached("DELETE FROM queue_share WHERE seq = ?1")?
             .execute((held.seq,))?;
     }
-    tx.prepare_cached("DELETE FROM queue_message WHERE seq = ?1")?
-        .execute((held.seq,))?;
+    tx.run("DELETE FROM queue_message WHERE seq = ?1", (held.seq,))?;
     Ok(())
 }

@@ -24,6 +24,47 @@ pub(crate) async fn send(
     options: SendOptions,
 ) -> Result<Vec<Result<Sent>>> {
     session.check_open()?;
+    match &batch[..] {
+        [message] => match send_lone(session, message, options).await {
+            Lone::Answered(answer) => Ok(vec![answer]),
+            Lone::Untried(error) => Err(error),
+            Lone::Full => send_in_rounds(session, batch, options).await,
+        },
+        _ => send_in_rounds(session, batch, options).await,
+    }
+}
+
+/// What became of a message by itself.
+enum Lone {
+    Answered(Result<Sent>),
+    /// Nothing was done.
+    Untried(Error),
+    /// It has to wait for room.
+    Full,
+}
+
+/// Sends one message without what only a batch needs.
+async fn send_lone(session: &Session, message: &Message, options: SendOptions) -> Lone {
+    let prepared = match Prepared::new(message) {
+        Ok(prepared) => prepared,
+        Err(error) => return Lone::Answered(Err(error)),
+    };
+    let rules = send::rules(session.ns, session.config(), options.require_route);
+    let admission = session.write("send", move |tx| send::take_in_lone(tx, rules, &prepared));
+    match admission.await {
+        Ok(Admission::Accepted(sent)) => Lone::Answered(Ok(sent)),
+        Ok(Admission::Refused(error)) => Lone::Answered(Err(error)),
+        Ok(Admission::Full(_)) => Lone::Full,
+        Err(error) if error.is_ambiguous() => Lone::Answered(Err(error)),
+        Err(error) => Lone::Untried(error),
+    }
+}
+
+async fn send_in_rounds(
+    session: &Session,
+    batch: Vec<Message>,
+    options: SendOptions,
+) -> Result<Vec<Result<Sent>>> {
     let mut sending = Sending::new(&batch);
     let deadline = time::deadline(options.admission);
     let mut first = true;

@@ -153,10 +153,8 @@ pub(super) fn lease(
     let deadline = after(tx.now(), lease);
     let number = next_batch(tx)?;
     let (grp, last) = (group.id, last.held);
-    tx.prepare_cached(LEASE)?
-        .execute((grp, rows(messages.len()), deadline, number))?;
-    tx.prepare_cached(REMOVE)?
-        .execute((grp, last.rank, last.due, last.seq))?;
+    tx.run(LEASE, (grp, rows(messages.len()), deadline, number))?;
+    tx.run(REMOVE, (grp, last.rank, last.due, last.seq))?;
     let count = rows(messages.len());
     tx.add(Count::Ready.of(grp), -count);
     tx.add(Count::Leased.of(grp), count);

@@ -16,7 +16,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row};
 use statehouse_contracts::{Error, ErrorKind, GroupName, GroupSpec, Pattern, Topic};
 
-use super::handover::Parking;
+use super::{accepted::LastKey, handover::Parking};
 use crate::{engine::Tx, error::Failure};
 
 /// One group.
@@ -163,6 +163,8 @@ pub(super) struct Registry {
     pub(super) parking: Parking,
     /// The group of each message that the running job has made ready.
     pub(super) touched: Vec<i64>,
+    /// What tells that a message's key is not among the older ones.
+    pub(super) last_key: LastKey,
 }
 
 thread_local! {

@@ -62,6 +62,19 @@ pub(super) fn take_in<'p>(
     Ok(answers)
 }
 
+/// Takes in one message. When it is not accepted, nothing is written.
+pub(super) fn take_in_lone(
+    tx: &Tx<'_>,
+    rules: Rules,
+    message: &Prepared,
+) -> Result<Admission, Failure> {
+    let registry = registry::fresh(tx)?;
+    let registry = &mut *registry.borrow_mut();
+    let admission = take_in_one(tx, registry, rules, message)?;
+    handover::wrap_up(tx, registry)?;
+    Ok(admission)
+}
+
 fn take_in_one(
     tx: &Tx<'_>,
     registry: &mut Registry,
@@ -73,7 +86,13 @@ fn take_in_one(
     if !certain || message.topic.is_mailbox() {
         return take_in_if_room(tx, registry, rules, message, route);
     }
-    match accepted::claim(tx, rules, message, route.len() as u64)? {
+    match accepted::claim(
+        tx,
+        &mut registry.last_key,
+        rules,
+        message,
+        route.len() as u64,
+    )? {
         Some(earlier) => Ok(earlier.answer(message)),
         None => {
             let routed = write(tx, registry, rules, message, &route)?;
@@ -98,7 +117,7 @@ fn take_in_if_room(
     message: &Prepared,
     mut route: Route,
 ) -> Result<Admission, Failure> {
-    if let Some(earlier) = accepted::find(tx, rules, message)? {
+    if let Some(earlier) = accepted::find(tx, &mut registry.last_key, rules, message)? {
         return Ok(earlier.answer(message));
     }
     let new_mailbox = message.topic.is_mailbox()
@@ -125,7 +144,7 @@ fn take_in_if_room(
         route = registry.route(rules.ns, &message.topic);
     }
     let routed = write(tx, registry, rules, message, &route)?;
-    accepted::remember(tx, rules, message, routed)?;
+    accepted::remember(tx, &mut registry.last_key, rules, message, routed)?;
     Ok(newly_accepted(message, routed))
 }
 
@@ -139,6 +158,9 @@ pub(super) fn declare_mailbox(tx: &Tx<'_>, ns: i64, topic: &Topic) -> Result<(),
     groups::declare(tx, ns, &mailbox_name(topic)?, &spec)?;
     Ok(())
 }
+
+const STORE: &str = "INSERT INTO queue_message (sent_at, meta, payload) VALUES (?1, ?2, ?3)";
+const SHARE: &str = "INSERT INTO queue_share (seq, holders) VALUES (?1, ?2)";
 
 /// Writes an accepted message; says how many groups it reached.
 fn write(
@@ -157,13 +179,11 @@ fn write(
     if route.is_empty() {
         return Ok(0);
     }
-    tx.prepare_cached("INSERT INTO queue_message (sent_at, meta, payload) VALUES (?1, ?2, ?3)")?
-        .execute((now, &message.meta, &message.payload[..]))?;
+    tx.run(STORE, (now, &message.meta, &message.payload[..]))?;
     let seq = tx.last_insert_rowid();
     let shared = route.len() > 1;
     if shared {
-        tx.prepare_cached("INSERT INTO queue_share (seq, holders) VALUES (?1, ?2)")?
-            .execute((seq, rows(route.len())))?;
+        tx.run(SHARE, (seq, rows(route.len())))?;
     }
     if message.delay > 0 {
         schedule(tx, rules.ns, message, due, seq, route)?;
