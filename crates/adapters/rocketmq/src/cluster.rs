@@ -18,7 +18,7 @@ const SENDS: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) client: Arc<Client>,
-    pub(crate) groups: Groups,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) settings: Settings,
     pub(crate) scheduled: ScheduledMessages,
     /// Admits sends.
@@ -36,7 +36,7 @@ impl Cluster {
             }
         };
         Ok(Arc::new(Self {
-            groups: Groups::new(client.clone()),
+            groups: Arc::new(Groups::new(client.clone())),
             client,
             settings,
             scheduled: ScheduledMessages::default(),

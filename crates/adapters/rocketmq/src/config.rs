@@ -18,7 +18,7 @@ const PORT: u16 = 9876;
 /// | `topic` | the first part of each topic on the broker | `statehouse` |
 /// | `consumer_group` | the first part of each consumer group | `statehouse` |
 /// | `producer_group` | the producer group | `statehouse` |
-/// | `key_queues` | over how many queues of each broker ordering keys are spread, for new namespaces | 16 |
+/// | `queues` | over how many queues of each broker ordering keys are spread, for new namespaces | 16 |
 /// | `timeout_ms` | how long one request may take | 3000 |
 /// | `tls` | whether to speak TLS | false |
 /// | `tls_ca_file`, `tls_cert_file`, `tls_key_file` | PEM files: the authority to trust, this client's certificate and key | none |
@@ -83,7 +83,7 @@ impl Config {
             topic: given.prefix("topic")?,
             consumer_group: given.prefix("consumer_group")?,
             producer_group: given.prefix("producer_group")?,
-            key_queues: given.number("key_queues", 16, 1..=256)? as u32,
+            key_queues: given.number("queues", 16, 1..=256)? as u32,
             timeout: Duration::from_millis(given.number("timeout_ms", 3_000, 100..=60_000)?),
             tls: tls(&mut given)?,
             keys: keys(endpoint, &mut given)?,
@@ -118,7 +118,7 @@ const KNOWN: [&str; 15] = [
     "topic",
     "consumer_group",
     "producer_group",
-    "key_queues",
+    "queues",
     "timeout_ms",
     "tls",
     "tls_ca_file",
@@ -310,7 +310,7 @@ mod tests {
 
         let full = of(
             "rocketmq://ns1:1?nameserver=ns2:2&nameserver=ns3&topic=agent_state_updates\
-             &consumer_group=g&producer_group=p&key_queues=4&timeout_ms=500&tls=true\
+             &consumer_group=g&producer_group=p&queues=4&timeout_ms=500&tls=true\
              &tls_ca_file=/ca.pem&tls_verify=false",
         )
         .unwrap();
@@ -354,7 +354,7 @@ mod tests {
             ("rocketmq://a?nameserver=b:x", "host:port"),
             ("rocketmq://a?topic=a.b", "topic is \"a.b\""),
             ("rocketmq://a?topic=a&topic=b", "given 2 times"),
-            ("rocketmq://a?key_queues=0", "from 1 to 256"),
+            ("rocketmq://a?queues=0", "from 1 to 256"),
             ("rocketmq://a?tls=yes", "true or false"),
             ("rocketmq://a?tls_ca_file=x", "add tls=true"),
             ("rocketmq://me@a", "without its secret key"),

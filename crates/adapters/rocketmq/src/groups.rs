@@ -22,7 +22,7 @@ use crate::error::code;
 use crate::naming::{Naming, Topics, tag_filter};
 use crate::request::Request;
 use crate::session::Broker;
-use crate::topics::TopicsMade;
+use crate::topics::{Made, TopicsMade};
 
 /// How long what is known of a group is believed. Pausing is the broker's own and holds at once.
 const BELIEVED: Duration = Duration::from_secs(2);
@@ -103,10 +103,15 @@ impl Groups {
     }
 
     /// The topics of `namespace`, which are made if need be.
-    pub(crate) async fn topics(&self, namespace: &Namespace) -> Result<Topics> {
+    pub(crate) async fn made(&self, namespace: &Namespace) -> Result<Arc<Made>> {
         self.made
             .ensure(&self.client, &self.naming, namespace)
             .await
+    }
+
+    /// Their names.
+    pub(crate) async fn topics(&self, namespace: &Namespace) -> Result<Topics> {
+        Ok(self.made(namespace).await?.topics.clone())
     }
 
     /// Makes the group, or checks that it is there with the same spec.

@@ -19,10 +19,10 @@ use twox_hash::XxHash64;
 
 use crate::cluster::Cluster;
 use crate::message::{Native, batch, encode};
-use crate::naming::Topics;
 use crate::request::{Answer, Request};
 use crate::scheduled::Scheduled;
 use crate::session::Broker;
+use crate::topics::Made;
 
 /// The most messages of one request.
 const TOGETHER: usize = 256;
@@ -53,7 +53,7 @@ struct Item {
 struct Sending<'a> {
     cluster: &'a Arc<Cluster>,
     namespace: &'a Namespace,
-    topics: Topics,
+    made: Arc<Made>,
     brokers: Arc<[Broker]>,
     deadline: Instant,
 }
@@ -73,7 +73,7 @@ pub(crate) async fn send(
     let sending = Sending {
         cluster,
         namespace,
-        topics: cluster.groups.topics(namespace).await?,
+        made: cluster.groups.made(namespace).await?,
         brokers: cluster.client.brokers()?,
         deadline: Instant::now() + options.admission,
     };
@@ -160,13 +160,16 @@ impl Sending<'_> {
     /// `free` is the broker for messages without one.
     fn lane(&self, message: &Message, index: usize, free: usize) -> Lane {
         match &message.ordering_key {
-            Some(key) => Lane {
-                broker: home(key, &self.brokers),
-                keyed: true,
-                queue: (hash(key, "queue") % u64::from(self.cluster.client.config.key_queues))
-                    as u32,
-                alone: None,
-            },
+            Some(key) => {
+                let broker = home(key, &self.brokers);
+                let queues = self.brokers.get(broker).map(|it| self.made.key_queues(it));
+                Lane {
+                    broker,
+                    keyed: true,
+                    queue: (hash(key, "queue") % u64::from(queues.unwrap_or(1))) as u32,
+                    alone: None,
+                }
+            }
             None => Lane {
                 broker: free,
                 keyed: false,
@@ -239,9 +242,9 @@ impl Sending<'_> {
             .ok_or_else(|| Error::new(ErrorKind::Unavailable, "there is no broker to send to"))?;
         let _admitted = self.admitted().await?;
         let topic = if lane.keyed {
-            &self.topics.keyed
+            &self.made.topics.keyed
         } else {
-            &self.topics.priority
+            &self.made.topics.priority
         };
         let request = request(self.cluster, broker, topic, lane.queue, items);
         let asked = Instant::now();

@@ -1,6 +1,6 @@
 //! The two topics of each namespace, made when it is first used.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cheetah_string::CheetahString;
@@ -19,43 +19,53 @@ pub(crate) const PRIORITY_QUEUES: u32 = 10;
 /// Read and write.
 const PERMISSION: u8 = 6;
 
+/// The topics of one namespace, as they are.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) topics: Topics,
+    /// Over how many queues of each broker ordering keys are spread.
+    key_queues: HashMap<CheetahString, u32>,
+}
+
+impl Made {
+    /// Over how many queues of this broker ordering keys are spread.
+    pub(crate) fn key_queues(&self, broker: &Broker) -> u32 {
+        self.key_queues.get(&broker.name).copied().unwrap_or(1)
+    }
+}
+
 /// Which topics were made or seen by this process.
 #[derive(Debug, Default)]
-pub(crate) struct TopicsMade(Mutex<HashSet<Namespace>>);
+pub(crate) struct TopicsMade(Mutex<HashMap<Namespace, Arc<Made>>>);
 
 impl TopicsMade {
     /// Makes the topics of `namespace` on every broker, unless this process knows that they are
-    /// there. Idempotent.
+    /// there. Idempotent. A topic that is there stays as it is.
     pub(crate) async fn ensure(
         &self,
         client: &Arc<Client>,
         naming: &Naming,
         namespace: &Namespace,
-    ) -> Result<Topics> {
+    ) -> Result<Arc<Made>> {
+        let brokers = client.brokers()?;
+        if let Some(made) = self.0.lock().get(namespace)
+            && brokers
+                .iter()
+                .all(|it| made.key_queues.contains_key(&it.name))
+        {
+            return Ok(made.clone());
+        }
         let topics = naming.topics(namespace);
-        if self.0.lock().contains(namespace) {
-            return Ok(topics);
+        let mut key_queues = HashMap::new();
+        for broker in brokers.iter() {
+            let (keyed, priority) = (&topics.keyed, &topics.priority);
+            let queues = make(client, broker, keyed, client.config.key_queues, "FIFO").await?;
+            make(client, broker, priority, PRIORITY_QUEUES, "PRIORITY").await?;
+            key_queues.insert(broker.name.clone(), queues.max(1));
         }
-        for broker in client.brokers()?.iter() {
-            make(
-                client,
-                broker,
-                &topics.keyed,
-                client.config.key_queues,
-                "FIFO",
-            )
-            .await?;
-            make(
-                client,
-                broker,
-                &topics.priority,
-                PRIORITY_QUEUES,
-                "PRIORITY",
-            )
-            .await?;
-        }
-        self.0.lock().insert(namespace.clone());
-        Ok(topics)
+        let made = Arc::new(Made { topics, key_queues });
+        self.0.lock().insert(namespace.clone(), made.clone());
+        Ok(made)
     }
 
     /// Forgets what it knows, after the broker said that a topic is not there.
@@ -64,15 +74,16 @@ impl TopicsMade {
     }
 }
 
-async fn make(
+/// Makes a topic, unless it is there; answers how many queues it has.
+pub(crate) async fn make(
     client: &Arc<Client>,
     broker: &Broker,
     topic: &CheetahString,
     queues: u32,
     kind: &str,
-) -> Result<()> {
-    if queues_of(client, broker, topic).await?.is_some() {
-        return Ok(());
+) -> Result<u32> {
+    if let Some(there) = queues_of(client, broker, topic).await? {
+        return Ok(there);
     }
     let request = Request::new(RequestCode::UpdateAndCreateTopic)
         .text("topic", topic.clone())
@@ -85,7 +96,7 @@ async fn make(
         .field("order", false)
         .field("attributes", format!("+message.type={kind}"));
     let answer = client.call("make topic", &broker.address, request).await?;
-    answer.success("make topic").map(|_| ())
+    answer.success("make topic").map(|_| queues)
 }
 
 /// How many queues the topic has on this broker; `None` when it is not there.
