@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_statement_is_prepared_once_and_can_be_used_within_itself() {
-        const SQL: &str = "SELECT ?1 + 1";
+        static SQL: &str = "SELECT ?1 + 1";
         let connection = Connection::open_in_memory().unwrap();
         let statements = Statements::new(&connection);
         let add = |number: i64| statements.with(SQL, |s| s.query_row((number,), |row| row.get(0)));
