@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
-use statehouse_contracts::{Backend, BackendInfo, Endpoint, Factory, Namespace, Result};
+use statehouse_contracts::{
+    Backend, BackendInfo, Endpoint, Factory, Namespace, ReferenceStore, Result, Scope, TaskStack,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::config::{Target, schemes};
 use crate::durability::Server;
 use crate::housekeeping::{self, Houses};
+use crate::keys::Role;
 use crate::session::Store;
 use crate::wake::Wakes;
+use crate::{references, tasks};
 
 /// The adapter's name.
 const NAME: &str = "dragonfly";
@@ -61,15 +65,15 @@ struct DragonflyBackend {
 impl DragonflyBackend {
     /// The keys of a namespace that exist only while it holds something, role by role.
     fn witnesses(&self, namespace: &Namespace) -> Vec<String> {
-        let _ = namespace;
-        Vec::new()
+        let keys = |role| self.store.keys(namespace, role);
+        vec![
+            tasks::witness(&keys(Role::Tasks)),
+            references::witness(&keys(Role::References)),
+        ]
     }
 
     async fn holds(&self, namespace: &Namespace) -> Result<bool> {
         let witnesses = self.witnesses(namespace);
-        if witnesses.is_empty() {
-            return Ok(false);
-        }
         let found = self
             .store
             .client
@@ -108,6 +112,15 @@ impl Backend for DragonflyBackend {
             }
         }
         Ok(holding)
+    }
+
+    async fn tasks(&self, scope: &Scope) -> Result<Arc<dyn TaskStack>> {
+        Ok(tasks::open(self.store.session(scope, Role::Tasks).await?))
+    }
+
+    async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
+        let session = self.store.session(scope, Role::References).await?;
+        Ok(references::open(session))
     }
 
     async fn close(&self) -> Result<()> {

@@ -5,16 +5,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use statehouse_contracts::{Namespace, Result};
+use statehouse_contracts::{Namespace, Principal, Result, Scope};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::keys::Role;
 use crate::session::Store;
+use crate::{references, tasks};
 
 /// How often each namespace is looked after.
 const ROUND: Duration = Duration::from_secs(1);
 /// In which rounds a namespace is entered again, which a server that went back to an older
 /// snapshot may have forgotten.
 const ENTER_EVERY: u64 = 30;
+
+/// In which rounds leases of tasks end that nobody looks at.
+const TASKS_EVERY: u64 = 10;
 
 /// The namespaces that this process has opened handles for, and so looks after.
 #[derive(Debug, Default)]
@@ -66,5 +71,17 @@ async fn look_after(store: &Arc<Store>, namespace: &Namespace, round: u64) -> Re
     if round % ENTER_EVERY == ENTER_EVERY - 1 {
         store.enter(namespace).await?;
     }
+    let scope = Scope::new(namespace.clone(), Principal::new("housekeeping")?);
+    if round % TASKS_EVERY == TASKS_EVERY - 1 {
+        tasks::look_after(&store.begin(&scope, Role::Tasks)).await?;
+    }
+    if round > 0 && round.is_multiple_of(rounds_of(store.config.gc_interval)) {
+        references::look_after(&store.begin(&scope, Role::References)).await?;
+    }
     Ok(())
+}
+
+/// How many rounds a span takes, at least one.
+fn rounds_of(span: Duration) -> u64 {
+    (span.as_millis() / ROUND.as_millis()).clamp(1, u64::MAX.into()) as u64
 }

@@ -12,6 +12,7 @@ mod housekeeping;
 mod keys;
 mod queue;
 mod references;
+mod reply;
 mod script;
 mod session;
 mod state;

@@ -63,13 +63,18 @@ impl Store {
         }
         self.enter(&scope.namespace).await?;
         self.houses.add(&scope.namespace);
-        Ok(Session {
+        Ok(self.begin(scope, role))
+    }
+
+    /// Begins a handle that the backend uses itself, in a namespace that is known.
+    pub(crate) fn begin(self: &Arc<Self>, scope: &Scope, role: Role) -> Session {
+        Session {
             store: Arc::clone(self),
             keys: self.keys(&scope.namespace, role),
             namespace: scope.namespace.clone(),
             principal: scope.principal.clone(),
             closing: self.closing.child_token(),
-        })
+        }
     }
 }
 
