@@ -58,14 +58,13 @@ macro_rules! cases {
 /// Tests that run once on each of some services, as `<service>::<test>`.
 #[derive(Debug)]
 pub struct Tests {
-    services: Vec<&'static Service>,
-    cases: Vec<Case>,
+    groups: Vec<(&'static Service, Vec<Case>)>,
     at_once: usize,
     limit: Duration,
 }
 
 const AT_ONCE: usize = 4;
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 
 impl Tests {
     /// On every service of the adapter `name`.
@@ -80,16 +79,18 @@ impl Tests {
 
     fn on_all(services: Vec<&'static Service>) -> Self {
         Self {
-            services,
-            cases: Vec::new(),
+            groups: services.into_iter().map(|it| (it, Vec::new())).collect(),
             at_once: AT_ONCE,
             limit: LIMIT,
         }
     }
 
-    /// Adds tests.
+    /// Adds tests, on each of its services.
     pub fn with(mut self, cases: impl IntoIterator<Item = Case>) -> Self {
-        self.cases.extend(cases);
+        let cases: Vec<Case> = cases.into_iter().collect();
+        for (_, on_it) in &mut self.groups {
+            on_it.extend(cases.iter().cloned());
+        }
         self
     }
 
@@ -99,9 +100,15 @@ impl Tests {
         self
     }
 
-    /// How long a test may take; 3 minutes by default.
+    /// How long a test may take; 5 minutes by default.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Adds those of `other` to the same program.
+    pub fn and(mut self, other: Self) -> Self {
+        self.groups.extend(other.groups);
         self
     }
 
@@ -110,10 +117,10 @@ impl Tests {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert(self.at_once);
         let mut trials = Vec::new();
-        for service in &self.services {
+        for (service, cases) in &self.groups {
             let absent = absent(service);
             let on_it = |case: &Case| trial(service, case.clone(), self.limit, &absent);
-            trials.extend(self.cases.iter().map(on_it));
+            trials.extend(cases.iter().map(on_it));
         }
         libtest_mimic::run(&arguments, trials).exit_code()
     }

@@ -10,20 +10,25 @@ use tokio::time::timeout;
 use url::Url;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A broker in Java is started twice, perhaps on a busy machine.
+const LIMIT: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    Tests::on("redis")
-        .with(cases![
-            a_killed_server_comes_back_at_its_port_with_its_disk,
-            a_stopped_server_comes_back,
-            a_paused_server_answers_later,
-            a_cut_connection_is_closed_and_new_ones_too,
-            a_held_connection_delivers_later,
-            arguments_and_commands_reach_the_container,
-            all_tests_share_one_server,
-            a_dropped_server_is_gone,
-        ])
+    let redis = Tests::on("redis").with(cases![
+        a_killed_server_comes_back_at_its_port_with_its_disk,
+        a_stopped_server_comes_back,
+        a_paused_server_answers_later,
+        a_cut_connection_is_closed_and_new_ones_too,
+        a_held_connection_delivers_later,
+        arguments_and_commands_reach_the_container,
+        all_tests_share_one_server,
+        a_dropped_server_is_gone,
+    ]);
+    redis
+        .and(Tests::on("valkey").with(cases![a_stopped_server_comes_back]))
+        .and(Tests::on("rocketmq").with(cases![what_a_server_says_of_itself_is_where_it_is]))
+        .within(LIMIT)
         .main()
 }
 
@@ -157,4 +162,32 @@ async fn a_dropped_server_is_gone(service: &'static Service) -> Outcome {
     tokio::task::spawn_blocking(|| drop(server)).await?;
     assert!(client.ask("PING").await.is_err(), "it is removed");
     Ok(())
+}
+
+/// The name server tells clients where the broker is: that must be its published port, again after
+/// a restart, and within reach of a cut.
+async fn what_a_server_says_of_itself_is_where_it_is(service: &'static Service) -> Outcome {
+    let server = Options::new(service).proxied().start().await?;
+    let broker = broker(&server).await?;
+    TcpStream::connect(&broker).await?;
+    server.kill().await?;
+    server.restart().await?;
+    assert_eq!(self::broker(&server).await?, broker);
+    let mut client = Client(TcpStream::connect(&broker).await?);
+    assert!(client.is_quiet().await, "it waits for a request");
+    server.cut()?;
+    assert!(timeout(PATIENCE, client.answer()).await?.is_err(), "closed");
+    Ok(())
+}
+
+/// Asks the name server, in RocketMQ's own protocol, where its broker is.
+async fn broker(server: &Server) -> std::io::Result<String> {
+    let header = br#"{"code":106,"flag":0,"language":"OTHER","opaque":1,"version":401}"#;
+    let length = u32::try_from(header.len()).expect("it is short");
+    let mut client = Client::to(server).await?;
+    let prefix = [(length + 4).to_be_bytes(), length.to_be_bytes()].concat();
+    client.0.write_all(&[&prefix[..], header].concat()).await?;
+    let answer = timeout(PATIENCE, client.answer()).await??;
+    let at = answer.find("127.0.0.1:").expect("an address");
+    Ok(answer[at..].split('"').next().expect("a part").to_owned())
 }
