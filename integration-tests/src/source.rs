@@ -113,7 +113,7 @@ impl Service {
         match self.stand_in() {
             Some(_) => {
                 let make = format!(
-                    "`cargo xtask images --only {}` makes a stand-in",
+                    "`cargo xtask images --only {}` gets or makes one",
                     self.name()
                 );
                 Absent::new(format!("{image} cannot be had ({why}); {make}"), false)

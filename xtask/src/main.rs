@@ -16,8 +16,9 @@ const USAGE: &str = "\
 cargo xtask ci [STEP…]    what CI runs: every step, or only the named ones, in the order of the list
 cargo xtask ci --list     the steps
 cargo xtask tidy          the house rules that no compiler checks
-cargo xtask images [--only NAME]… [--check]
-                          makes missing stand-ins for public images of servers from packages
+cargo xtask images [--only NAME]… [--stand-in] [--check]
+                          images of the servers for tests: pulls the public one, or makes a
+                          stand-in of packages where that fails
 cargo xtask services up|down|status [NAME…]
                           servers for tests, by hand: writes the variables to export
 cargo xtask dist [--features A,B] [--out DIR]

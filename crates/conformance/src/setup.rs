@@ -32,6 +32,13 @@ impl Place {
         self
     }
 
+    /// The same data, opened with one more setting: `query` is added to the URL.
+    pub fn with_query(mut self, query: &str) -> Self {
+        let mark = if self.url.contains('?') { '&' } else { '?' };
+        self.url = format!("{}{mark}{query}", self.url);
+        self
+    }
+
     /// The URL.
     pub fn url(&self) -> &str {
         &self.url
@@ -61,6 +68,7 @@ pub struct Damage {
 }
 
 type Places = Arc<dyn Fn() -> Result<Place> + Send + Sync>;
+type Quotas = Arc<dyn Fn(&Setup) -> Result<Place> + Send + Sync>;
 type Damages = Arc<dyn Fn(Damage) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 pub(crate) type Wrap = fn(Arc<dyn Backend>) -> Arc<dyn Backend>;
 
@@ -69,7 +77,7 @@ pub(crate) type Wrap = fn(Arc<dyn Backend>) -> Arc<dyn Backend>;
 pub(crate) struct Hooks {
     pub(crate) persistent: bool,
     pub(crate) damage: Option<Damages>,
-    pub(crate) quota: Option<Places>,
+    pub(crate) quota: Option<Quotas>,
 }
 
 /// Why there is no server to run on.
@@ -158,7 +166,14 @@ impl Setup {
 
     /// Gives places where each namespace has a byte quota for references, of 64 KiB to 16 MiB.
     pub fn quota(mut self, make: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
-        self.hooks.quota = Some(Arc::new(make));
+        self.hooks.quota = Some(Arc::new(move |_| make()));
+        self
+    }
+
+    /// As [`quota`](Self::quota), at the same server: `query`, such as `quota=1048576`, is added to
+    /// its URL.
+    pub fn quota_by(mut self, query: &'static str) -> Self {
+        self.hooks.quota = Some(Arc::new(move |setup| Ok(setup.place()?.with_query(query))));
         self
     }
 

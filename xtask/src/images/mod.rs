@@ -1,7 +1,8 @@
-//! `cargo xtask images`: stand-ins for public images, made of packages.
+//! `cargo xtask images`: the images of the servers that tests run on.
 //!
-//! For machines that reach no registry of images but reach packages. An image is kept until its
-//! recipe in `integration-tests/services.toml` changes.
+//! The public one is pulled; where that fails, for want of a network or of a registry, a stand-in is
+//! made of packages. A stand-in is kept until its recipe in `integration-tests/services.toml`
+//! changes.
 
 mod build;
 mod recipe;
@@ -10,7 +11,7 @@ use std::process::Command;
 
 use crate::process::{self, Result};
 
-use recipe::Recipe;
+use recipe::{Images, Recipe};
 
 /// The label of an image that says which recipe it was made by.
 const LABEL: &str = "statehouse.recipe";
@@ -18,30 +19,48 @@ const LABEL: &str = "statehouse.recipe";
 #[derive(Debug, Default)]
 struct Arguments {
     check: bool,
+    stand_in: bool,
     only: Vec<String>,
 }
 
-/// `cargo xtask images [--only NAME]… [--check]`
+/// `cargo xtask images [--only NAME]… [--stand-in] [--check]`
 pub(crate) fn main(arguments: &[String]) -> Result {
     let arguments = parse(arguments)?;
     docker_answers()?;
     let mut missing = Vec::new();
-    for recipe in recipes(&arguments.only)? {
-        if is_made(&recipe) {
-            eprintln!("{}: up to date", recipe.image());
+    for images in chosen(&arguments.only)? {
+        if let Some(image) = present(&images, arguments.stand_in) {
+            eprintln!("{image}: here");
         } else if arguments.check {
-            missing.push(recipe.image());
-        } else {
-            build::build(&recipe)?;
+            missing.push(images.service);
+        } else if let Some(why) = get(&images, arguments.stand_in)? {
+            missing.push(why);
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "missing or out of date: {}\n`cargo xtask images` makes them",
-        missing.join(", ")
-    ))
+    Err(format!("no image for: {}", missing.join("; ")))
+}
+
+/// Gets what is missing, and says what cannot be had: a public image that nothing stands in for.
+pub(crate) fn get_all() -> Result<Vec<String>> {
+    docker_answers()?;
+    let mut absent = Vec::new();
+    for images in Images::all()? {
+        if present(&images, false).is_none() {
+            absent.extend(get(&images, false)?);
+        }
+    }
+    Ok(absent)
+}
+
+/// Whether Docker answers.
+pub(crate) fn docker_answers() -> Result {
+    if process::works(Command::new("docker").arg("info")) {
+        return Ok(());
+    }
+    Err("Docker does not answer: is it installed, and its daemon running?".to_owned())
 }
 
 fn parse(arguments: &[String]) -> Result<Arguments> {
@@ -50,6 +69,7 @@ fn parse(arguments: &[String]) -> Result<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--check" => parsed.check = true,
+            "--stand-in" => parsed.stand_in = true,
             "--only" => match words.next() {
                 Some(name) => parsed.only.push(name.clone()),
                 None => return Err("--only needs the name of a service".to_owned()),
@@ -60,20 +80,34 @@ fn parse(arguments: &[String]) -> Result<Arguments> {
     Ok(parsed)
 }
 
-fn recipes(only: &[String]) -> Result<Vec<Recipe>> {
-    let all = Recipe::all()?;
+fn chosen(only: &[String]) -> Result<Vec<Images>> {
+    let all = Images::all()?;
     if let Some(unknown) = only
         .iter()
-        .find(|name| all.iter().all(|recipe| recipe.service() != **name))
+        .find(|name| all.iter().all(|images| images.service != **name))
     {
-        let known: Vec<&str> = all.iter().map(Recipe::service).collect();
+        let known: Vec<&str> = all.iter().map(|images| images.service.as_str()).collect();
         return Err(format!(
-            "no recipe for `{unknown}`; there are {}",
+            "no service `{unknown}`; there are {}",
             known.join(", ")
         ));
     }
-    let wanted = |recipe: &Recipe| only.is_empty() || only.iter().any(|n| n == recipe.service());
+    let wanted = |images: &Images| only.is_empty() || only.contains(&images.service);
     Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// The image that Docker has already.
+fn present(images: &Images, stand_in: bool) -> Option<String> {
+    let inspect = |image: &str| {
+        let mut command = Command::new("docker");
+        command.args(["image", "inspect", image]);
+        process::works(&mut command)
+    };
+    if !stand_in && inspect(&images.public) {
+        return Some(images.public.clone());
+    }
+    let recipe = images.stand_in.as_ref().filter(|it| is_made(it))?;
+    Some(recipe.image())
 }
 
 /// Whether Docker has the image of just this recipe.
@@ -84,11 +118,20 @@ fn is_made(recipe: &Recipe) -> bool {
     process::quiet_output(&mut command).is_some_and(|said| said.trim() == recipe.hash())
 }
 
-fn docker_answers() -> Result {
-    if process::works(Command::new("docker").arg("info")) {
-        return Ok(());
+/// Pulls or makes an image; else says why there is none.
+fn get(images: &Images, stand_in: bool) -> Result<Option<String>> {
+    let mut pull = Command::new("docker");
+    pull.args(["pull", &images.public]);
+    if !stand_in && process::run(&mut pull).is_ok() {
+        return Ok(None);
     }
-    Err("Docker does not answer: is it installed, and its daemon running?".to_owned())
+    match &images.stand_in {
+        Some(recipe) => build::build(recipe).map(|()| None),
+        None => Ok(Some(format!(
+            "{}: {} cannot be pulled, and no packages stand in for it",
+            images.service, images.public
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +145,7 @@ mod tests {
     #[test]
     fn arguments_choose_what_is_made() {
         let parsed = parse(&words("--only redis --check --only valkey")).expect("valid");
-        assert!(parsed.check);
+        assert!(parsed.check && !parsed.stand_in);
         assert_eq!(parsed.only, ["redis", "valkey"]);
         assert!(parse(&words("--only")).is_err());
         assert!(parse(&words("redis")).is_err_and(|error| error.contains("`redis`")));
@@ -110,12 +153,12 @@ mod tests {
 
     #[test]
     fn an_unknown_service_is_answered_with_the_known_ones() {
-        let message = recipes(&words("reddis")).expect_err("unknown");
+        let message = chosen(&words("reddis")).expect_err("unknown");
         assert!(
             message.contains("`reddis`") && message.contains("valkey"),
             "{message}"
         );
-        let chosen = recipes(&words("valkey")).expect("known");
+        let chosen = chosen(&words("valkey")).expect("known");
         assert_eq!(chosen.len(), 1);
     }
 }

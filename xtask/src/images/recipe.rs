@@ -13,7 +13,15 @@ const TABLE: &str = "integration-tests/services.toml";
 /// Part of every hash: to be raised when images are made in another way.
 const METHOD: u32 = 1;
 
-/// How one image is made.
+/// The images of one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Images {
+    pub(crate) service: String,
+    pub(crate) public: String,
+    pub(crate) stand_in: Option<Recipe>,
+}
+
+/// How a stand-in is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     service: String,
@@ -61,12 +69,13 @@ struct Table {
 #[derive(Deserialize)]
 struct Service {
     name: String,
+    image: String,
     #[serde(rename = "stand-in")]
     stand_in: Option<Parts>,
 }
 
-impl Recipe {
-    /// All recipes of the table.
+impl Images {
+    /// Those of every service in the table.
     pub(crate) fn all() -> Result<Vec<Self>> {
         let path = workspace::root().join(TABLE);
         let text = fs::read_to_string(&path).map_err(|error| format!("{TABLE}: {error}"))?;
@@ -75,15 +84,19 @@ impl Recipe {
 
     fn parse(text: &str) -> std::result::Result<Vec<Self>, toml::de::Error> {
         let table: Table = toml::from_str(text)?;
-        let recipes = table.service.into_iter().filter_map(|service| {
-            Some(Self {
-                service: service.name,
-                parts: service.stand_in?,
-            })
-        });
-        Ok(recipes.collect())
+        let images = |service: Service| Self {
+            stand_in: service.stand_in.map(|parts| Recipe {
+                service: service.name.clone(),
+                parts,
+            }),
+            service: service.name,
+            public: service.image,
+        };
+        Ok(table.service.into_iter().map(images).collect())
     }
+}
 
+impl Recipe {
     /// The service it is for.
     pub(crate) fn service(&self) -> &str {
         &self.service
@@ -113,35 +126,42 @@ mod tests {
 
         [[service]]
         name = "b"
+        image = "b:1"
         [service.stand-in]
         tag = "2"
         suite = "s"
         packages = ["p"]
     "#;
 
+    fn recipe(text: &str) -> Recipe {
+        let images = Images::parse(text).expect("valid");
+        images[1].stand_in.clone().expect("a recipe")
+    }
+
     #[test]
-    fn services_without_a_recipe_have_none() {
-        let recipes = Recipe::parse(TEXT).expect("valid");
-        let images: Vec<String> = recipes.iter().map(Recipe::image).collect();
-        assert_eq!(images, ["statehouse/b:2"]);
+    fn a_service_may_have_no_recipe() {
+        let images = Images::parse(TEXT).expect("valid");
+        assert!(images[0].stand_in.is_none());
+        assert_eq!(images[0].public, "a:1");
+        assert_eq!(recipe(TEXT).image(), "statehouse/b:2");
     }
 
     #[test]
     fn a_changed_recipe_has_another_hash() {
-        let hash = |text: &str| Recipe::parse(text).expect("valid")[0].hash();
+        let hash = |text: &str| recipe(text).hash();
         assert_eq!(hash(TEXT), hash(TEXT));
         assert_ne!(hash(TEXT), hash(&TEXT.replace("\"p\"", "\"p\", \"q\"")));
-        assert_eq!(hash(TEXT), hash(&TEXT.replace("a:1", "a:2")), "not of it");
+        assert_eq!(hash(TEXT), hash(&TEXT.replace("b:1", "b:2")), "not of it");
     }
 
     #[test]
     fn a_misspelt_part_is_refused() {
-        let error = Recipe::parse(&TEXT.replace("packages", "package")).expect_err("misspelt");
+        let error = Images::parse(&TEXT.replace("packages", "package")).expect_err("misspelt");
         assert!(error.to_string().contains("package"), "{error}");
     }
 
     #[test]
-    fn the_table_has_recipes() {
-        assert!(!Recipe::all().expect("it can be read").is_empty());
+    fn the_table_can_be_read() {
+        assert!(!Images::all().expect("it can be read").is_empty());
     }
 }
