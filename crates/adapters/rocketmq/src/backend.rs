@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_contracts::{
-    Backend, BackendInfo, Endpoint, Factory, Namespace, Producer, Result, Scope,
+    Backend, BackendInfo, Consumer, Endpoint, Error, Factory, Namespace, Producer, Result, Scope,
 };
 
+use crate::broadcast::Hub;
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::consumer::RocketmqConsumer;
+use crate::pop::engine::Pop;
 use crate::producer::RocketmqProducer;
 use crate::settings::Settings;
 
@@ -33,7 +36,11 @@ impl Factory for RocketmqFactory {
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
         let cluster = Cluster::open(Config::of(endpoint)?).await?;
-        Ok(Arc::new(RocketmqBackend { cluster }))
+        Ok(Arc::new(RocketmqBackend {
+            pop: Pop::new(cluster.clone()),
+            hub: Hub::new(cluster.clone()),
+            cluster,
+        }))
     }
 }
 
@@ -41,6 +48,17 @@ impl Factory for RocketmqFactory {
 #[derive(Debug)]
 struct RocketmqBackend {
     cluster: Arc<Cluster>,
+    pop: Arc<Pop>,
+    hub: Arc<Hub>,
+}
+
+impl RocketmqBackend {
+    fn open(&self) -> Result<()> {
+        match self.cluster.client.closing.is_cancelled() {
+            true => Err(Error::closed()),
+            false => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -70,11 +88,19 @@ impl Backend for RocketmqBackend {
     }
 
     async fn producer(&self, scope: &Scope) -> Result<Arc<dyn Producer>> {
+        self.open()?;
         let (cluster, scope) = (self.cluster.clone(), scope.clone());
         Ok(Arc::new(RocketmqProducer::new(cluster, scope)))
     }
 
+    async fn consumer(&self, scope: &Scope) -> Result<Arc<dyn Consumer>> {
+        self.open()?;
+        let (pop, hub) = (self.pop.clone(), self.hub.clone());
+        Ok(Arc::new(RocketmqConsumer::new(pop, hub, scope)))
+    }
+
     async fn close(&self) -> Result<()> {
+        self.pop.close().await;
         self.cluster.client.close().await;
         Ok(())
     }

@@ -95,7 +95,19 @@ impl Client {
         address: &CheetahString,
         request: Request,
     ) -> Result<Answer> {
-        let timeout = self.config.timeout.as_millis() as u64;
+        self.call_within(operation, address, request, self.config.timeout)
+            .await
+    }
+
+    /// The same with a timeout of its own.
+    pub(crate) async fn call_within(
+        self: &Arc<Self>,
+        operation: &'static str,
+        address: &CheetahString,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Answer> {
+        let timeout = timeout.as_millis() as u64;
         let command = request.into_command();
         let answer = self.with_handle(operation, async |handle: &ClientInstanceHandle| {
             handle.invoke_remoting(address, command, timeout).await
@@ -112,7 +124,8 @@ impl Client {
     ) -> Result<T> {
         let session = self.session()?;
         let lent = Lent::of(&session).map_err(|error| map(operation, &error))?;
-        match act(lent.handle()).await {
+        // The library's futures are some 20 KiB large.
+        match Box::pin(act(lent.handle())).await {
             Ok(answer) => Ok(answer),
             Err(native) => {
                 let error = map(operation, &native);
@@ -169,7 +182,8 @@ impl Client {
         let client = self.clone();
         tokio::spawn(async move {
             let closing = client.closing.clone();
-            closing.run_until_cancelled(client.reconnect()).await;
+            let reconnect = Box::pin(client.reconnect());
+            closing.run_until_cancelled(reconnect).await;
         });
     }
 

@@ -46,6 +46,10 @@ pub(crate) struct Group {
     pub(crate) paused: bool,
     /// The consumer group.
     pub(crate) native: CheetahString,
+    /// Which of the groups that had this name.
+    pub(crate) incarnation: u64,
+    /// The topic of what failed and comes again.
+    pub(crate) again: CheetahString,
     /// The topics that it reads.
     pub(crate) topics: Topics,
     /// The tag expression that the broker filters by.
@@ -59,6 +63,8 @@ pub(crate) struct Groups {
     pub(crate) naming: Naming,
     pub(crate) made: TopicsMade,
     known: Mutex<HashMap<CheetahString, (Instant, Arc<Group>)>>,
+    /// The brokers where the group is known by which queues are read without taking anything.
+    readers: Mutex<HashSet<CheetahString>>,
     /// Declarations of one process go one at a time: the broker has no compare-and-set.
     declaring: tokio::sync::Mutex<()>,
 }
@@ -98,6 +104,7 @@ impl Groups {
             naming,
             made: TopicsMade::default(),
             known: Mutex::default(),
+            readers: Mutex::default(),
             declaring: tokio::sync::Mutex::default(),
         }
     }
@@ -198,6 +205,16 @@ impl Groups {
         }
         self.forget(&native);
         Ok(None)
+    }
+
+    /// The consumer group by which queues are read without taking anything; made if need be.
+    pub(crate) async fn reader(&self, broker: &Broker) -> Result<CheetahString> {
+        let native: CheetahString = self.client.config.consumer_group.as_str().into();
+        if !self.readers.lock().contains(&broker.name) {
+            self.write(broker, &Kept::new(&native, Vec::new())).await?;
+            self.readers.lock().insert(broker.name.clone());
+        }
+        Ok(native)
     }
 
     /// Forgets what is known of a consumer group, after the broker said otherwise.
@@ -347,6 +364,7 @@ impl Groups {
         let spec = subscriptions
             .iter()
             .find(|entry| entry.expression_type == SPEC)?;
+        let incarnation = spec.version;
         let spec: GroupSpec = serde_json::from_str(&spec.expression)
             .inspect_err(|error| {
                 tracing::warn!(%error, group = %kept.group_name, "the group's spec cannot be read");
@@ -359,6 +377,8 @@ impl Groups {
             name,
             spec,
             paused: !kept.consume_enable,
+            incarnation,
+            again: Naming::again(&kept.group_name),
             native: kept.group_name.into(),
         })
     }
@@ -371,6 +391,8 @@ impl Group {
             .into_iter()
             .flat_map(|topic| Naming::retry_topics(topic, &self.native))
             .collect();
+        own.extend(Naming::retry_topics(&self.again, &self.native));
+        own.push(self.again.clone());
         own.push(Naming::dead_letters(&self.native));
         own
     }
@@ -403,7 +425,7 @@ fn subscriptions(topics: &Topics, spec: &GroupSpec) -> Result<Vec<Subscription>>
             topic: SPEC_TOPIC.to_owned(),
             expression_type: SPEC.to_owned(),
             expression: json,
-            version: 0,
+            version: fastrand::u64(1..1 << 53),
         },
     ])
 }

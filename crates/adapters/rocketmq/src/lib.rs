@@ -5,13 +5,18 @@
 #![recursion_limit = "512"]
 
 mod backend;
+mod broadcast;
 mod client;
 mod cluster;
 mod config;
+mod consumer;
+mod dead;
 mod error;
 mod groups;
+mod log;
 mod message;
 mod naming;
+mod pop;
 mod producer;
 mod request;
 mod scheduled;

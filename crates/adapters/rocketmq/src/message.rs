@@ -23,6 +23,8 @@ mod property {
     pub(super) const DELAY: &str = "TIMER_DELAY_MS";
     /// The body stands for an empty one, which the broker refuses.
     pub(super) const EMPTY: &str = "statehouse-empty";
+    /// The names of properties whose value is empty, which the client library forgets.
+    pub(super) const EMPTY_VALUES: &str = "statehouse-empty-values";
 }
 
 /// What ends a property's name, and what ends its value.
@@ -67,6 +69,15 @@ pub(crate) fn encode(message: &Message) -> Result<Native> {
     } else {
         envelope.body
     };
+    let nothing: Vec<&str> = properties
+        .iter()
+        .filter(|(_, value)| value.is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !nothing.is_empty() {
+        let names = nothing.join(" ");
+        properties.insert(property::EMPTY_VALUES.to_owned(), names);
+    }
     let properties = written(&properties);
     if properties.len() > MAX_PROPERTIES {
         return Err(Error::invalid(format!(
@@ -153,9 +164,16 @@ pub(crate) fn decode_parts(
     born: i64,
 ) -> Result<Received> {
     let empty = native.contains_key(property::EMPTY);
+    let nothing = native
+        .get(property::EMPTY_VALUES)
+        .map_or("", CheetahString::as_str);
+    let nothing = nothing
+        .split_ascii_whitespace()
+        .map(|name| (name.to_owned(), String::new()));
     let properties = native
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
+        .chain(nothing)
         .collect();
     let message = Envelope {
         body: if empty { Bytes::new() } else { body },

@@ -18,6 +18,12 @@ const DEAD: &str = "%DLQ%";
 /// What marks what is to be delivered again, RocketMQ's own convention.
 const RETRY: &str = "%RETRY%";
 
+/// What marks a group's messages that come again.
+const AGAIN: &str = "%again%";
+
+/// The longest name of a topic.
+const MAX_TOPIC: usize = 127;
+
 /// Makes names on the broker, and reads them back.
 #[derive(Clone, Debug)]
 pub(crate) struct Naming {
@@ -93,8 +99,26 @@ impl Naming {
 
     /// Where the dead letters of the consumer group `native` lie.
     pub(crate) fn dead_letters(native: &str) -> CheetahString {
-        format!("{DEAD}{native}").into()
+        own(DEAD, native)
     }
+
+    /// Where what failed in the consumer group `native` lies until it comes again.
+    pub(crate) fn again(native: &str) -> CheetahString {
+        own(AGAIN, native)
+    }
+}
+
+/// The name of a topic that belongs to one group; of a long one only the hash.
+fn own(mark: &str, native: &str) -> CheetahString {
+    if mark.len() + native.len() <= MAX_TOPIC {
+        return format!("{mark}{native}").into();
+    }
+    // FNV-1a, 128 bits.
+    let offset = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    let hash = native.bytes().fold(offset, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b)
+    });
+    format!("{mark}{hash:032x}").into()
 }
 
 /// The tag of a message: its whole topic.
