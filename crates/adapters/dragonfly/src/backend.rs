@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
 use statehouse_contracts::{
-    Backend, BackendInfo, Endpoint, Factory, Namespace, ReferenceStore, Result, Scope, TaskStack,
+    Backend, BackendInfo, Endpoint, Factory, Namespace, ReferenceStore, Result, Scope,
+    StateManager, TaskStack,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use crate::housekeeping::{self, Houses};
 use crate::keys::Role;
 use crate::session::Store;
 use crate::wake::Wakes;
-use crate::{references, tasks};
+use crate::{references, state, tasks};
 
 /// The adapter's name.
 const NAME: &str = "dragonfly";
@@ -66,7 +67,10 @@ impl DragonflyBackend {
     /// The keys of a namespace that exist only while it holds something, role by role.
     fn witnesses(&self, namespace: &Namespace) -> Vec<String> {
         let keys = |role| self.store.keys(namespace, role);
+        let [records, outbox] = state::witnesses(&keys(Role::State));
         vec![
+            records,
+            outbox,
             tasks::witness(&keys(Role::Tasks)),
             references::witness(&keys(Role::References)),
         ]
@@ -91,6 +95,7 @@ impl Backend for DragonflyBackend {
     }
 
     async fn info(&self) -> Result<BackendInfo> {
+        self.store.check_open("info")?;
         let server = Server::ask(&self.store.client).await?;
         let mut facts = server.facts();
         if server.durability != self.store.server.durability {
@@ -105,6 +110,7 @@ impl Backend for DragonflyBackend {
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        self.store.check_open("namespaces")?;
         let mut holding = Vec::new();
         for namespace in self.store.known().await? {
             if self.holds(&namespace).await? {
@@ -112,6 +118,10 @@ impl Backend for DragonflyBackend {
             }
         }
         Ok(holding)
+    }
+
+    async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {
+        state::open(&self.store, scope).await
     }
 
     async fn tasks(&self, scope: &Scope) -> Result<Arc<dyn TaskStack>> {

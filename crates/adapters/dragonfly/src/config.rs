@@ -179,6 +179,7 @@ impl Target {
                 endpoint.scheme()
             )));
         }
+        let nodes = addresses(endpoint, &config)?;
         let database = database(endpoint)?;
         if config.cluster && database != 0 {
             return Err(Error::invalid(format!(
@@ -192,7 +193,7 @@ impl Target {
             &config.sentinel_password_file,
         )?;
         Ok(Self {
-            nodes: addresses(endpoint, &config)?,
+            nodes,
             tls,
             database,
             username: endpoint.username(),

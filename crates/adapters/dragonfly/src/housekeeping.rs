@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keys::Role;
 use crate::session::Store;
-use crate::{references, tasks};
+use crate::{references, state, tasks};
 
 /// How often each namespace is looked after.
 const ROUND: Duration = Duration::from_secs(1);
@@ -71,6 +71,7 @@ async fn look_after(store: &Arc<Store>, namespace: &Namespace, round: u64) -> Re
     if round % ENTER_EVERY == ENTER_EVERY - 1 {
         store.enter(namespace).await?;
     }
+    state::look_after(store, namespace).await?;
     let scope = Scope::new(namespace.clone(), Principal::new("housekeeping")?);
     if round % TASKS_EVERY == TASKS_EVERY - 1 {
         tasks::look_after(&store.begin(&scope, Role::Tasks)).await?;

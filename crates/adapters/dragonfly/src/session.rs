@@ -35,6 +35,15 @@ impl Store {
         Keys::new(&self.config.prefix, namespace, role)
     }
 
+    /// Fails once the backend is closed.
+    pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
+        if self.closing.is_cancelled() {
+            Err(Error::closed().with_operation(operation))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Makes the namespace known to [`Store::known`], and kept in order.
     pub(crate) async fn enter(&self, namespace: &Namespace) -> Result<()> {
         let key = keys::namespaces(&self.config.prefix);
@@ -58,9 +67,7 @@ impl Store {
 
     /// Begins a handle of `role` for `scope`.
     pub(crate) async fn session(self: &Arc<Self>, scope: &Scope, role: Role) -> Result<Session> {
-        if self.closing.is_cancelled() {
-            return Err(Error::closed().with_operation("open"));
-        }
+        self.check_open("open")?;
         self.enter(&scope.namespace).await?;
         self.houses.add(&scope.namespace);
         Ok(self.begin(scope, role))

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Client, Own};
 use crate::error::map;
+use crate::session::Session;
 
 /// How often the connection is tried, so that one whose other end is gone is noticed.
 const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(2);
@@ -238,5 +239,19 @@ async fn hear(hub: Weak<Hub>, stop: CancellationToken) {
                 beat = Instant::now() + HEARTBEAT;
             }
         }
+    }
+}
+
+/// The one listener of a handle to a channel, made by the first call that waits.
+#[derive(Debug, Default)]
+pub(crate) struct Hearing {
+    listener: OnceCell<Listener>,
+}
+
+impl Hearing {
+    /// A listener to `channel`, which is the same for all calls.
+    pub(crate) async fn listener(&self, session: &Session, channel: &str) -> Result<Listener> {
+        let listener = self.listener.get_or_try_init(|| session.listen(channel));
+        listener.await.cloned()
     }
 }

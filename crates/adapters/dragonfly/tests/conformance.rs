@@ -6,7 +6,7 @@ use std::time::Duration;
 use fred::interfaces::{ClientLike, HashesInterface};
 use statehouse_conformance::{Damage, Expected, Place, Setup};
 use statehouse_contracts::{
-    Durability, Error, Fencing, ReferenceCapability, Result, TaskCapability, Wake,
+    Durability, Error, Fencing, ReferenceCapability, Result, StateCapability, TaskCapability, Wake,
 };
 use statehouse_dragonfly::DragonflyFactory;
 
@@ -14,18 +14,26 @@ fn main() -> ExitCode {
     let expected = Expected {
         producer: None,
         consumer: None,
-        state: None,
+        state: Some(state()),
         tasks: Some(tasks()),
         references: Some(references()),
     };
-    let mut setup = Setup::new(DragonflyFactory, expected)
+    Setup::new(DragonflyFactory, expected)
+        .places(|| place(""))
         .persistent()
-        .damage(|damage| Box::pin(flip(damage)));
-    if let Ok(url) = std::env::var("TEST_DRAGONFLY_URL") {
-        let mark = if url.contains('?') { '&' } else { '?' };
-        setup = setup.quota(move || Ok(Place::new(format!("{url}{mark}quota=1048576"))));
-    }
-    setup.main()
+        .quota(|| place("&quota=1048576"))
+        .damage(|damage| Box::pin(flip(damage)))
+        .main()
+}
+
+/// The server, with scripts that verify the keys they touch, as Dragonfly and clusters do.
+fn place(parameters: &str) -> Result<Place> {
+    let url = std::env::var("TEST_DRAGONFLY_URL")
+        .map_err(|_| Error::invalid("TEST_DRAGONFLY_URL is not set"))?;
+    let mark = if url.contains('?') { '&' } else { '?' };
+    Ok(Place::new(format!(
+        "{url}{mark}check_keys=true{parameters}"
+    )))
 }
 
 /// Flips a bit of stored content through a connection of its own.
@@ -84,5 +92,20 @@ fn references() -> ReferenceCapability {
         lz4: true,
         ranges: true,
         quota: None,
+    }
+}
+
+fn state() -> StateCapability {
+    StateCapability {
+        durability: Durability::DISK,
+        max_data: 16 << 20,
+        max_writes: 1000,
+        max_message: 1 << 20,
+        max_page: 1000,
+        dedup_window: Duration::from_secs(24 * 3600),
+        expiry_lag: Duration::from_secs(5),
+        import_export: true,
+        deliver_local: false,
+        wake: Wake::Push,
     }
 }

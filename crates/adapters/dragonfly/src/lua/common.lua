@@ -11,3 +11,6 @@ local function now()
   local time = call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
+
+-- The elements of a table as arguments, at most a few thousand.
+local unpack = table.unpack or unpack
