@@ -56,7 +56,7 @@ pub(crate) fn capability(cluster: &Cluster) -> ConsumerCapability {
         ordering_keys: true,
         keys_with_priorities: false,
         key_blocking: KeyBlocking::Queue,
-        nack_delay: settings.max_delay().is_some(),
+        nack_delay: true,
         drop_counts_no_attempt: false,
         overflow_reject: false,
         overflow_drop_oldest: false,

@@ -123,6 +123,11 @@ fn read_cursor(cursor: &PageCursor) -> Result<(Timestamp, i64, String)> {
     read().ok_or_else(|| Error::invalid(format!("{:?} is no page of dead letters", cursor.0)))
 }
 
+/// How many there are.
+pub(crate) async fn count(groups: &Groups, group: &Group) -> Result<u64> {
+    Ok(all(groups, group).await?.len() as u64)
+}
+
 /// All letters, oldest first.
 async fn all(groups: &Groups, group: &Group) -> Result<Vec<Found>> {
     let mut found = Vec::new();

@@ -16,6 +16,7 @@ mod groups;
 mod log;
 mod message;
 mod naming;
+mod notes;
 mod pop;
 mod producer;
 mod request;

@@ -1,4 +1,4 @@
-//! The conformance suite on the brokers behind `TEST_ROCKETMQ_URL`.
+//! The conformance suite on a broker of its own, or on the one behind `TEST_ROCKETMQ_URL`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use statehouse_conformance::{Expected, Setup};
 use statehouse_contracts::{
     AdminCapability, ConsumerCapability, Durability, Fencing, KeyBlocking, ProducerCapability, Wake,
 };
+use statehouse_integration_tests::conformance;
 use statehouse_rocketmq::RocketmqFactory;
 
 fn main() -> ExitCode {
@@ -15,7 +16,9 @@ fn main() -> ExitCode {
         consumer: Some(consumer()),
         ..Expected::default()
     };
-    Setup::new(RocketmqFactory, expected).persistent().main()
+    conformance("rocketmq", |_| {
+        Setup::new(RocketmqFactory, expected).persistent()
+    })
 }
 
 fn producer() -> ProducerCapability {

@@ -15,15 +15,13 @@ use rocketmq_protocol::code::request_code::RequestCode;
 use statehouse_contracts::{ErrorKind, Result};
 
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::groups::Group;
 use crate::pop::held::{Content, property};
 use crate::pop::source::now;
 use crate::request::Request;
 use crate::session::Broker;
 use crate::topics::{PRIORITY_QUEUES, make};
-
-/// The longest delay in one step, below the broker's default limit of three days.
-const LONGEST_DELAY: Duration = Duration::from_secs(70 * 3600);
 
 /// What ends a property's name, and what ends its value.
 const NAME_END: char = '\u{1}';
@@ -92,15 +90,16 @@ impl Copy {
         let _ = write!(self.properties, "{name}{NAME_END}{value}{VALUE_END}");
     }
 
-    /// Lets the broker hold it back.
-    pub(crate) fn delayed(mut self, delay: Duration) -> Self {
+    /// Lets the broker hold it back; for no longer than `longest`, after which it is held back
+    /// again.
+    pub(crate) fn delayed(mut self, delay: Duration, longest: Duration) -> Self {
         if delay.is_zero() {
             return self;
         }
-        if delay > LONGEST_DELAY {
+        if delay > longest {
             self.set(property::UNTIL, now() + delay.as_millis() as i64);
         }
-        self.set("TIMER_DELAY_MS", delay.min(LONGEST_DELAY).as_millis());
+        self.set("TIMER_DELAY_MS", delay.min(longest).as_millis());
         self
     }
 
@@ -164,15 +163,16 @@ fn is_ours(name: &str) -> bool {
 
 /// Puts the message into the group's own topic, due after `delay`.
 pub(crate) async fn give_again(
-    client: &Arc<Client>,
+    cluster: &Cluster,
     broker: &Broker,
     group: &Group,
     content: &Content,
     delay: Duration,
 ) -> Result<()> {
     let queue = u32::from(content.priority.level());
+    let longest = cluster.settings.max_delay().unwrap_or_default();
     Copy::of(content)?
-        .delayed(delay)
-        .write(client, broker, &group.again, queue)
+        .delayed(delay, longest)
+        .write(&cluster.client, broker, &group.again, queue)
         .await
 }

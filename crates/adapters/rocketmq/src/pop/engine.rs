@@ -378,7 +378,6 @@ impl Engine {
         if let Some(errors) = self.state.lock().errors.get(&content.id) {
             content.history.replace(errors.clone());
         }
-        content.history.silent_before(content.attempt);
     }
 
     /// How many messages a question asks for when `max` are wanted. Where priorities count, no more

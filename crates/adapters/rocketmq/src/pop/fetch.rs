@@ -9,11 +9,12 @@ use statehouse_contracts::{Error, ErrorKind, Result};
 
 use crate::dead;
 use crate::groups::Group;
+use crate::notes;
 use crate::pop::copy::give_again;
 use crate::pop::engine::{Engine, HOLD, is_refusal};
-use crate::pop::held::{Held, Verdict};
+use crate::pop::held::{Content, Held, Verdict};
 use crate::pop::settle::acknowledge;
-use crate::pop::source::{Ask, Popped, Source, is_missing, pop};
+use crate::pop::source::{Ask, Place, Popped, Source, is_missing, pop};
 use crate::session::Broker;
 
 /// For how long a source that had nothing is not asked along with the others, while they have
@@ -161,9 +162,6 @@ impl Engine {
                 Ok(mut held) => {
                     if source == Source::Keyed {
                         self.recall(&mut held.content);
-                    } else {
-                        let attempt = held.content.attempt;
-                        held.content.history.silent_before(attempt);
                     }
                     match held.verdict(group) {
                         Verdict::Deliver => fetched.deliver.push(held),
@@ -202,16 +200,35 @@ impl Engine {
             Verdict::Wait => {
                 let mut content = held.content.clone();
                 content.attempt -= 1;
-                give_again(client, &broker, group, &content, held.wait()).await?;
+                give_again(&self.cluster, &broker, group, &content, held.wait()).await?;
             }
             Verdict::Bury(reason) => {
                 let mut content = held.content.clone();
+                self.complete(&broker, group, &held.place, &mut content)
+                    .await?;
                 // This delivery was none.
                 content.attempt -= 1;
                 dead::bury(client, &broker, group, &content, reason).await?;
             }
         }
         acknowledge(client, group, &held.place).await
+    }
+
+    /// Finds out what went wrong in all attempts before this one.
+    pub(super) async fn complete(
+        &self,
+        broker: &Broker,
+        group: &Group,
+        place: &Place,
+        content: &mut Content,
+    ) -> Result<()> {
+        if place.ordered && !content.history.is_whole(content.attempt) {
+            let client = &self.cluster.client;
+            let noted = notes::read(client, broker, group, content).await?;
+            content.history = std::mem::take(&mut content.history).longer(noted);
+        }
+        content.history.silent_before(content.attempt);
+        Ok(())
     }
 
     /// An error that is no reason to fail: the group is paused.

@@ -58,6 +58,21 @@ impl History {
         self.0.drain(..surplus);
     }
 
+    /// Whether something is known of every attempt before this one, as far as it is kept.
+    pub(crate) fn is_whole(&self, attempt: u32) -> bool {
+        self.0.last().map_or(0, |last| last.attempt) + 1 >= attempt
+    }
+
+    /// The one that goes further.
+    pub(crate) fn longer(self, other: Self) -> Self {
+        let last = |history: &Self| history.0.last().map_or(0, |last| last.attempt);
+        if last(&other) > last(&self) {
+            other
+        } else {
+            self
+        }
+    }
+
     /// Knows these errors instead.
     pub(crate) fn replace(&mut self, errors: Vec<AttemptError>) {
         self.0 = errors;

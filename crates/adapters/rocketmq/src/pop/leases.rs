@@ -3,7 +3,7 @@
 //! The broker takes any token for good and answers `Ok` to stale ones, so what a token was used for
 //! is remembered here, until a while after its lease.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,10 @@ use crate::pop::held::Content;
 use crate::pop::token::Token;
 
 /// How long after its end a lease is remembered, so that a repeat is told from a stale settle.
-const REMEMBERED: Duration = Duration::from_secs(120);
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// How many leases are remembered after they were used.
+const USED: usize = 50_000;
 
 /// After how many further leases old ones are looked for.
 const SWEEP: usize = 1024;
@@ -26,6 +29,8 @@ pub(super) struct Leases(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     known: HashMap<LeaseToken, Arc<Known>>,
+    /// Those that were used, in this order.
+    used: VecDeque<LeaseToken>,
     sweep_at: usize,
 }
 
@@ -34,8 +39,8 @@ struct Table {
 pub(super) struct Known {
     pub(super) token: Token,
     pub(super) deadline: Instant,
-    /// The message, where this process has it.
-    pub(super) content: Option<Arc<Content>>,
+    /// The message, where this process has it, until the lease is used.
+    content: Mutex<Option<Arc<Content>>>,
     used: Mutex<Used>,
 }
 
@@ -79,7 +84,7 @@ impl Leases {
         let known = Arc::new(Known {
             token,
             deadline,
-            content,
+            content: Mutex::new(content),
             used: Mutex::new(Used::No),
         });
         let mut table = self.0.lock();
@@ -88,9 +93,21 @@ impl Leases {
             table
                 .known
                 .retain(|_, known| now < known.deadline + REMEMBERED);
-            table.sweep_at = table.known.len() + SWEEP;
+            table.sweep_at = table.known.len() + SWEEP.max(table.known.len() / 2);
         }
         table.known.entry(sealed).or_insert(known).clone()
+    }
+
+    /// The lease was used.
+    pub(super) fn done(&self, sealed: LeaseToken, using: Using) {
+        using.done();
+        let mut table = self.0.lock();
+        table.used.push_back(sealed);
+        if table.used.len() > USED
+            && let Some(oldest) = table.used.pop_front()
+        {
+            table.known.remove(&oldest);
+        }
     }
 
     /// The lease of this token; one that another process handed out is read from the token.
@@ -115,7 +132,7 @@ pub(super) enum Turn {
     Done,
 }
 
-/// The right to use a lease. Dropped without [`done`](Self::done) it was not used.
+/// The right to use a lease. Dropped without [`done`](Leases::done) it was not used.
 pub(super) struct Using {
     known: Arc<Known>,
     action: Use,
@@ -123,9 +140,9 @@ pub(super) struct Using {
 }
 
 impl Using {
-    /// The lease was used.
-    pub(super) fn done(mut self) {
+    fn done(mut self) {
         *self.known.used.lock() = Used::For(self.action);
+        self.known.content.lock().take();
         self.done = true;
     }
 }
@@ -139,6 +156,11 @@ impl Drop for Using {
 }
 
 impl Known {
+    /// The message, where this process has it.
+    pub(super) fn content(&self) -> Option<Arc<Content>> {
+        self.content.lock().clone()
+    }
+
     /// Takes the lease in use for `action`.
     ///
     /// # Errors

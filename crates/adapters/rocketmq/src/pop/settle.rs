@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::dead;
 use crate::groups::Group;
 use crate::log;
+use crate::notes;
 use crate::pop::copy::give_again;
 use crate::pop::engine::{Engine, Pop};
 use crate::pop::held::Content;
@@ -78,7 +79,8 @@ impl Pop {
         namespace: &Namespace,
         settle: Settle,
     ) -> Result<Settled> {
-        let known = self.leases.of(&settle.token)?;
+        let Settle { token, action } = settle;
+        let known = self.leases.of(&token)?;
         let unknown = || Error::invalid("the lease token is of another namespace");
         let (of, name) = self
             .cluster
@@ -89,12 +91,12 @@ impl Pop {
         if of != *namespace {
             return Err(unknown());
         }
-        self.check_lease(&settle.action)?;
+        self.check_lease(&action)?;
         let group = self.cluster.groups.find(namespace, &name).await?;
         if group.incarnation != known.token.incarnation {
             return Err(lost("its group was deleted"));
         }
-        let using = match known.begin(&settle.action)? {
+        let using = match known.begin(&action)? {
             Turn::Done => return Ok(Settled { lease: None }),
             Turn::Yours(using) => using,
         };
@@ -105,8 +107,8 @@ impl Pop {
             group,
             known,
         };
-        let settled = work.settle(settle.action).await?;
-        using.done();
+        let settled = work.settle(action).await?;
+        self.leases.done(token, using);
         Ok(settled)
     }
 }
@@ -125,7 +127,11 @@ impl Work {
             SettleAction::Ack => self.acknowledge().await?,
             SettleAction::Nack { delay, error } => self.nack(delay, error).await?,
             SettleAction::DeadLetter { reason } => {
-                let content = self.content().await?;
+                let mut content = self.content().await?;
+                let broker = self.client().broker(&self.place().broker)?;
+                self.engine
+                    .complete(&broker, &self.group, self.place(), &mut content)
+                    .await?;
                 self.bury(content, &reason).await?;
             }
             SettleAction::Extend { lease } => return self.extend(lease).await,
@@ -152,7 +158,11 @@ impl Work {
     async fn nack(&self, delay: Option<Duration>, error: Option<String>) -> Result<()> {
         let attempt = self.known.token.attempt;
         let wait = delay.unwrap_or_else(|| self.group.spec.backoff.wait(attempt, fastrand::f64()));
+        let broker = self.client().broker(&self.place().broker)?;
         let mut content = self.content().await?;
+        self.engine
+            .complete(&broker, &self.group, self.place(), &mut content)
+            .await?;
         content.history.failed(attempt, error.as_deref());
         if attempt >= self.group.spec.max_deliveries {
             return self.bury(content, dead::MAX_DELIVERIES).await;
@@ -161,9 +171,15 @@ impl Work {
             // It comes again in its place, which holds up its queue until then.
             end_after(self.client(), &self.group, self.place(), wait, false).await?;
             self.engine.remember(&content);
+            let noted = notes::write(self.client(), &broker, &self.group, &content).await;
+            if let Err(error) = noted {
+                tracing::debug!(%error, "other processes will not know why a delivery failed");
+            }
+        } else if !wait.is_zero() && self.pop.cluster.settings.max_delay().is_none() {
+            // The broker cannot hold a copy back, so what went wrong is not kept.
+            end_after(self.client(), &self.group, self.place(), wait, false).await?;
         } else {
-            let broker = self.client().broker(&self.place().broker)?;
-            give_again(self.client(), &broker, &self.group, &content, wait).await?;
+            give_again(&self.pop.cluster, &broker, &self.group, &content, wait).await?;
             acknowledge(self.client(), &self.group, self.place()).await?;
         }
         self.engine.given_back(wait);
@@ -191,7 +207,7 @@ impl Work {
             deadline,
         );
         let sealed = token.seal()?;
-        let content = self.known.content.clone();
+        let content = self.known.content();
         self.pop
             .leases
             .add(sealed.clone(), token, deadline, content);
@@ -205,8 +221,8 @@ impl Work {
 
     /// The message: this process has it, or reads it again from where it lies.
     async fn content(&self) -> Result<Content> {
-        if let Some(content) = &self.known.content {
-            return Ok(Content::clone(content));
+        if let Some(content) = self.known.content() {
+            return Ok(Content::clone(&content));
         }
         let place = self.place();
         let broker = self.client().broker(&place.broker)?;
@@ -224,8 +240,6 @@ impl Work {
                 "the message is not there any more: the broker keeps it for a limited time",
             )
         })?;
-        let mut content = Content::at(native, self.known.token.attempt)?;
-        content.history.silent_before(self.known.token.attempt);
-        Ok(content)
+        Content::at(native, self.known.token.attempt)
     }
 }
