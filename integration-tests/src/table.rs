@@ -80,6 +80,8 @@ pub struct StandIn {
     _suite: String,
     #[serde(rename = "packages")]
     _packages: Vec<String>,
+    #[serde(default, rename = "environment")]
+    _environment: BTreeMap<String, String>,
     #[serde(default, rename = "jars")]
     _jars: Option<toml::Table>,
     #[serde(default, rename = "files")]

@@ -145,8 +145,11 @@ fn import(recipe: &Recipe, root: &Path) -> Result {
         .map_err(|error| format!("cannot start tar: {error}"))?;
     let layer = packing.stdout.take().ok_or("tar has no output")?;
     let mut docker = Command::new("docker");
-    docker.args(["import", "--change"]);
-    docker.arg(format!("LABEL {LABEL}={}", recipe.hash()));
+    docker.arg("import");
+    docker.args(["--change", &format!("LABEL {LABEL}={}", recipe.hash())]);
+    for (name, value) in &recipe.parts.environment {
+        docker.args(["--change", &format!("ENV {name}={value}")]);
+    }
     docker.args(["-", &recipe.image()]).stdin(layer);
     process::run(&mut docker)?;
     match packing.wait() {

@@ -34,13 +34,15 @@ pub(crate) fn main(arguments: &[String]) -> Result {
         } else if arguments.check {
             missing.push(images.service);
         } else if let Some(why) = get(&images, arguments.stand_in)? {
-            missing.push(why);
+            eprintln!("{why}");
+            // Who did not ask for it by name can do without.
+            missing.extend((!arguments.only.is_empty()).then_some(images.service));
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!("no image for: {}", missing.join("; ")))
+    Err(format!("no image for: {}", missing.join(", ")))
 }
 
 /// Gets what is missing, and says what cannot be had: a public image that nothing stands in for.

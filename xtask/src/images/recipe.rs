@@ -1,5 +1,6 @@
 //! What a stand-in image is made of, from the table of services.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub(crate) struct Parts {
     pub(crate) suite: String,
     /// Debian packages.
     pub(crate) packages: Vec<String>,
+    /// Variables that every command in the image sees.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) jars: Option<Jars>,
     #[serde(default)]
     pub(crate) files: Vec<File>,
