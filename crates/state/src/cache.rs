@@ -52,6 +52,23 @@ struct Flight {
     answer: OnceCell<Option<Arc<Record>>>,
 }
 
+/// A reader's part in a flight. The last who leaves takes a flight with it that nobody ended.
+struct Seat<'c> {
+    cache: &'c StateCache,
+    key: &'c StateKey,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights.lock();
+        // The map has the other; who joins does so under the lock.
+        if Arc::strong_count(&self.flight) <= 2 {
+            remove(&mut flights, self.key, &self.flight);
+        }
+    }
+}
+
 /// Heard instead of a version when anything may have been missed.
 const GAP: Version = Version::MAX;
 
@@ -87,7 +104,8 @@ impl StateCache {
                 metrics::counter!("statehouse_cache_hits_total").increment(1);
                 return Ok(Some(record));
             }
-            let flight = Arc::clone(self.flights.lock().entry(key.clone()).or_default());
+            let seat = self.board(key);
+            let flight = &seat.flight;
             let read = || async {
                 metrics::counter!("statehouse_cache_misses_total").increment(1);
                 Ok(load().await?.map(Arc::new))
@@ -95,11 +113,11 @@ impl StateCache {
             let answer = match flight.answer.get_or_try_init(read).await {
                 Ok(answer) => answer.clone(),
                 Err(error) => {
-                    self.land(key, &flight);
+                    self.land(key, flight);
                     return Err(error);
                 }
             };
-            if self.keep(key, &flight, answer.as_ref()) {
+            if self.keep(key, flight, answer.as_ref()) {
                 return Ok(answer);
             }
         }
@@ -144,6 +162,16 @@ impl StateCache {
             flight.heard.store(GAP, Ordering::SeqCst);
         }
         self.records.invalidate_all();
+    }
+
+    /// Joins the flight that reads `key`, or begins one.
+    fn board<'c>(&'c self, key: &'c StateKey) -> Seat<'c> {
+        let flight = Arc::clone(self.flights.lock().entry(key.clone()).or_default());
+        Seat {
+            cache: self,
+            key,
+            flight,
+        }
     }
 
     /// Ends a flight. Keeps its answer unless something newer was heard of meanwhile; answers
@@ -322,6 +350,22 @@ mod tests {
         cache.flush();
         assert_eq!(cache.get(&key(), load).await.unwrap().unwrap().version, 1);
         assert!(cache.peek(&key()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_given_up_leaves_nothing_behind() {
+        let cache = StateCache::new(CacheOptions::default());
+        let key = key();
+        let hangs = || std::future::pending::<Result<Option<Record>>>();
+        {
+            let mut first = Box::pin(cache.get(&key, hangs));
+            let mut second = Box::pin(cache.get(&key, hangs));
+            assert!(futures::poll!(&mut first).is_pending());
+            assert!(futures::poll!(&mut second).is_pending());
+            drop(first);
+            assert_eq!(cache.flights.lock().len(), 1);
+        }
+        assert!(cache.flights.lock().is_empty());
     }
 
     #[tokio::test]

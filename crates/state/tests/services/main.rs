@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
 
+mod forgetful;
+mod inbox;
 mod processor;
 mod relay;
 mod service;
