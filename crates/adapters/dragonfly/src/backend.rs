@@ -5,16 +5,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
 use statehouse_contracts::{
-    Backend, BackendInfo, Endpoint, Factory, Namespace, ReferenceStore, Result, Scope,
-    StateManager, TaskStack,
+    Backend, BackendInfo, Consumer, Endpoint, Factory, Namespace, Producer, ReferenceStore, Result,
+    Scope, StateManager, TaskStack,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::config::{Target, schemes};
+use crate::consumer::DragonflyConsumer;
 use crate::durability::Server;
 use crate::housekeeping::{self, Houses};
 use crate::keys::Role;
+use crate::producer::DragonflyProducer;
+use crate::queue::{self, Queues};
 use crate::session::Store;
 use crate::wake::Wakes;
 use crate::{references, state, tasks};
@@ -50,6 +53,7 @@ impl Factory for DragonflyFactory {
             config: target.config,
             wakes: Wakes::default(),
             houses: Houses::default(),
+            queues: Queues::default(),
             closing: CancellationToken::new(),
         });
         housekeeping::start(&store);
@@ -73,6 +77,7 @@ impl DragonflyBackend {
             outbox,
             tasks::witness(&keys(Role::Tasks)),
             references::witness(&keys(Role::References)),
+            queue::witness(&keys(Role::Queue)),
         ]
     }
 
@@ -118,6 +123,16 @@ impl Backend for DragonflyBackend {
             }
         }
         Ok(holding)
+    }
+
+    async fn producer(&self, scope: &Scope) -> Result<Arc<dyn Producer>> {
+        let session = self.store.session(scope, Role::Queue).await?;
+        Ok(Arc::new(DragonflyProducer::new(session)))
+    }
+
+    async fn consumer(&self, scope: &Scope) -> Result<Arc<dyn Consumer>> {
+        let session = self.store.session(scope, Role::Queue).await?;
+        Ok(Arc::new(DragonflyConsumer::new(session)))
     }
 
     async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {

@@ -67,7 +67,8 @@ pub struct Config {
     /// How long a repeated op_id is recognised. Default 1 d.
     #[serde(deserialize_with = "duration")]
     pub op_window: Duration,
-    /// How long a repeated idempotency key of a message is recognised. Default 1 h.
+    /// How long a repeated idempotency key of a message is recognised. Default 10 m: each key takes
+    /// some 100 bytes of the server's memory for up to twice as long.
     #[serde(deserialize_with = "duration")]
     pub message_window: Duration,
     /// How long finished tasks are kept. Default 7 d.
@@ -106,7 +107,7 @@ impl Default for Config {
             timeout: Duration::from_secs(5),
             check_keys: false,
             op_window: 24 * HOUR,
-            message_window: HOUR,
+            message_window: Duration::from_secs(600),
             task_retention: 7 * 24 * HOUR,
             gc_interval: Duration::from_secs(300),
             quota: None,

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keys::Role;
 use crate::session::Store;
-use crate::{references, state, tasks};
+use crate::{queue, references, state, tasks};
 
 /// How often each namespace is looked after.
 const ROUND: Duration = Duration::from_secs(1);
@@ -70,6 +70,7 @@ async fn rounds(store: Weak<Store>) {
 async fn look_after(store: &Arc<Store>, namespace: &Namespace, round: u64) -> Result<()> {
     if round % ENTER_EVERY == ENTER_EVERY - 1 {
         store.enter(namespace).await?;
+        queue::look_after(store, namespace).await?;
     }
     state::look_after(store, namespace).await?;
     let scope = Scope::new(namespace.clone(), Principal::new("housekeeping")?);

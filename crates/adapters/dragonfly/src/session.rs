@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::durability::Server;
 use crate::housekeeping::Houses;
 use crate::keys::{self, Keys, Role};
+use crate::queue::Queues;
 use crate::script::Script;
 use crate::wake::{Listener, Wakes, Woken};
 
@@ -25,6 +26,7 @@ pub(crate) struct Store {
     pub(crate) server: Server,
     pub(crate) wakes: Wakes,
     pub(crate) houses: Houses,
+    pub(crate) queues: Queues,
     /// Cancelled when the backend closes.
     pub(crate) closing: CancellationToken,
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use fred::interfaces::{ClientLike, HashesInterface};
 use statehouse_conformance::{Damage, Expected, Place, Setup};
 use statehouse_contracts::{
-    Durability, Error, Fencing, ReferenceCapability, Result, StateCapability, TaskCapability, Wake,
+    AdminCapability, ConsumerCapability, Durability, Error, Fencing, KeyBlocking,
+    ProducerCapability, ReferenceCapability, Result, StateCapability, TaskCapability, Wake,
 };
 use statehouse_dragonfly::DragonflyFactory;
 
 fn main() -> ExitCode {
     let expected = Expected {
-        producer: None,
-        consumer: None,
+        producer: Some(producer()),
+        consumer: Some(consumer()),
         state: Some(state()),
         tasks: Some(tasks()),
         references: Some(references()),
@@ -107,5 +108,62 @@ fn state() -> StateCapability {
         import_export: true,
         deliver_local: false,
         wake: Wake::Push,
+    }
+}
+
+fn producer() -> ProducerCapability {
+    ProducerCapability {
+        durability: Durability::DISK,
+        max_payload: 1 << 20,
+        max_headers: 64,
+        max_header_bytes: 8 << 10,
+        max_batch: 4096,
+        dedup_window: Some(Duration::from_secs(600)),
+        max_delay: Some(Duration::from_secs(10 * 365 * 24 * 3600)),
+        delay_precision: Duration::from_millis(50),
+        cancel: true,
+        routed: true,
+        require_route: true,
+        ttl: true,
+    }
+}
+
+fn consumer() -> ConsumerCapability {
+    ConsumerCapability {
+        durability: Durability::DISK,
+        max_receive: 1024,
+        fencing: Fencing::Server,
+        ack_confirmed: true,
+        settle_anywhere: true,
+        min_lease: Duration::from_millis(10),
+        max_lease: Duration::from_secs(7 * 24 * 3600),
+        redelivery_lag: Duration::from_millis(50),
+        wake: Wake::Push,
+        start_earliest: false,
+        priorities: 10,
+        strict_priorities: true,
+        ordering_keys: true,
+        equal_priorities: true,
+        keys_with_priorities: true,
+        key_blocking: KeyBlocking::Key,
+        nack_delay: true,
+        drop_counts_no_attempt: true,
+        overflow_reject: true,
+        overflow_drop_oldest: true,
+        expired_dead_letters: true,
+        broadcast: true,
+        max_retention: None,
+        admin: AdminCapability {
+            list: true,
+            pause: true,
+            delete: true,
+            counts: true,
+            counts_exact: true,
+            oldest_age: true,
+            peek: true,
+            dead_letters: true,
+            redrive: true,
+            purge: true,
+        },
     }
 }
