@@ -4,6 +4,8 @@
 
 mod forgetful;
 mod inbox;
+mod inbox_model;
+mod inbox_processor;
 mod processor;
 mod relay;
 mod service;
