@@ -16,6 +16,8 @@ const USAGE: &str = "\
 cargo xtask ci [STEP…]    what CI runs: every step, or only the named ones, in the order of the list
 cargo xtask ci --list     the steps
 cargo xtask tidy          the house rules that no compiler checks
+cargo xtask adapters      README's table of adapters is what their suites have shown; UPDATE_DOCS=1
+                          writes it
 cargo xtask images [--only NAME]… [--stand-in] [--check]
                           images of the servers for tests: pulls the public one, or makes a
                           stand-in of packages where that fails
@@ -61,6 +63,7 @@ fn dispatch(arguments: &[String]) -> Result {
     };
     match command {
         "ci" => ci::main(rest),
+        "adapters" if rest.is_empty() => readme::check_adapter_table(),
         "tidy" if rest.is_empty() => tidy::main(),
         "images" => images::main(rest),
         "services" => services(rest),

@@ -35,6 +35,7 @@ mod expected;
 mod run;
 mod setup;
 mod timing;
+mod verified;
 
 pub use case::{Case, Outcome};
 pub use context::{Context, Instance};

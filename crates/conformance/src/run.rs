@@ -9,7 +9,7 @@ use statehouse_layers::{Stack, guard};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::context::Shared;
-use crate::{Case, Context, Failure, Outcome, Setup, Timing, cases};
+use crate::{Case, Context, Failure, Outcome, Setup, Timing, cases, verified};
 
 /// How many cases run at a time: most of the time they wait.
 const AT_ONCE: usize = 48;
@@ -98,12 +98,33 @@ pub fn main(setups: Vec<Setup>) -> ExitCode {
         opened.extend([plain, stacked]);
     }
     let conclusion = libtest_mimic::run(&arguments, all);
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let noted = if whole && !conclusion.has_failed() && verified::is_wanted() {
+        runtime.block_on(note(&opened))
+    } else {
+        Ok(())
+    };
     runtime.block_on(async {
         for shared in opened {
             shared.close().await;
         }
     });
-    conclusion.exit_code()
+    match noted {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => fail_all(&arguments, error.to_string()),
+    }
+}
+
+/// Writes down what passed on each server that was there.
+async fn note(opened: &[Arc<Shared>]) -> statehouse_contracts::Result<()> {
+    // Each setup is opened twice: plain and stacked.
+    for shared in opened.iter().step_by(2) {
+        if !shared.setup.is_ignored() {
+            let cases = 2 * applicable(&shared.setup).len();
+            verified::write(&shared.setup, cases).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Report {
