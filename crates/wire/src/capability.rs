@@ -394,6 +394,9 @@ pub struct CapabilitiesDoc {
     pub version: String,
     /// The longest `wait` of a request; a longer one is cut to it.
     pub max_wait: Span,
+    /// The largest body of a request in bytes, but for content of references, which
+    /// `references.max_content` bounds.
+    pub body_limit: u64,
     /// Sending.
     pub producer: Option<ProducerCapabilityDoc>,
     /// Receiving.

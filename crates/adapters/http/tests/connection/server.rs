@@ -160,6 +160,9 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     })
 }
 
+/// The largest body that the server takes, by its own account.
+pub(crate) const BODY_LIMIT: usize = 1 << 20;
+
 /// What a service can do that has all roles but references.
 fn capabilities(max_wait: &str) -> serde_json::Value {
     let durability =
@@ -169,7 +172,7 @@ fn capabilities(max_wait: &str) -> serde_json::Value {
         "oldest_age": true, "peek": true, "dead_letters": true, "redrive": true, "purge": true,
     });
     serde_json::json!({
-        "version": "0", "max_wait": max_wait,
+        "version": "0", "max_wait": max_wait, "body_limit": BODY_LIMIT,
         "producer": {
             "durability": durability, "max_payload": 16 << 20, "max_headers": 64,
             "max_header_bytes": 8192, "max_batch": 1000, "dedup_window": null, "max_delay": null,
