@@ -18,9 +18,8 @@ use crate::cluster::Cluster;
 use crate::groups::Group;
 use crate::pop::buffer::Buffer;
 use crate::pop::fetch::Fetched;
-use crate::pop::held::{Content, Held, Verdict};
+use crate::pop::held::{Held, Verdict};
 use crate::pop::leases::Leases;
-use crate::pop::settle::end_after;
 use crate::pop::source::{MOST, Source};
 use crate::pop::token::Token;
 use crate::pop::watch::Watched;
@@ -32,9 +31,6 @@ pub(crate) const MAX_LEASE: Duration = Duration::from_secs(12 * 3600);
 /// How long a message may lie here before it is handed out; then it is given back. For so much
 /// longer than its lease the broker keeps it to this process.
 pub(crate) const HOLD: Duration = Duration::from_millis(500);
-
-/// Of how many messages with an ordering key the errors are remembered.
-const REMEMBERED: usize = 1024;
 
 /// All groups of a backend, as far as this process receives from them.
 #[derive(Debug)]
@@ -142,7 +138,7 @@ pub(crate) struct Engine {
     /// One question for messages at a time: the broker answers only one of a group and topic.
     pub(super) asking: Semaphore,
     /// Changes when there may be something to receive.
-    news: watch::Sender<u64>,
+    pub(super) news: watch::Sender<u64>,
     pub(super) watched: Watched,
     /// How many messages this process dropped because they had expired.
     pub(super) expired: AtomicU64,
@@ -158,9 +154,9 @@ pub(super) struct State {
     /// When the last question began that found nothing.
     pub(super) nothing_since: Option<Instant>,
     /// Whether somebody looks after what lies in the buffer for too long.
-    tidying: bool,
+    pub(super) tidying: bool,
     /// The errors of messages with an ordering key, which come again in their place.
-    errors: HashMap<MessageId, Vec<AttemptError>>,
+    pub(super) errors: HashMap<MessageId, Vec<AttemptError>>,
 }
 
 impl State {
@@ -286,98 +282,9 @@ impl Engine {
         (ready, stale)
     }
 
-    /// Makes leases long enough and puts the messages back to be handed out.
-    async fn renew(self: Arc<Self>, group: Arc<Group>, held: Vec<Held>, lease: Duration) {
-        for mut held in held {
-            let before = Instant::now();
-            let renewed = end_after(
-                &self.cluster.client,
-                &group,
-                &held.place,
-                lease + HOLD,
-                false,
-            );
-            // Otherwise its lease runs out.
-            if let Ok(handle) = renewed.await {
-                held.place.handle = handle;
-                held.until = before + lease + HOLD;
-                held.since = before;
-                self.keep(&group, vec![held]);
-            }
-        }
-    }
-
-    /// Puts what was received into the buffer.
-    pub(super) fn keep(self: &Arc<Self>, group: &Arc<Group>, held: Vec<Held>) {
-        if held.is_empty() {
-            return;
-        }
-        let mut state = self.state.lock();
-        for held in held {
-            state.buffer.put(held, group.spec.priorities);
-        }
-        if !std::mem::replace(&mut state.tidying, true) {
-            tokio::spawn(self.clone().tidy());
-        }
-        drop(state);
-        self.news.send_modify(|news| *news += 1);
-    }
-
-    /// Gives back what lies here for too long.
-    async fn tidy(self: Arc<Self>) {
-        loop {
-            let oldest = {
-                let mut state = self.state.lock();
-                let oldest = state.buffer.oldest();
-                state.tidying = oldest.is_some();
-                oldest
-            };
-            let Some(oldest) = oldest else { return };
-            // sleep: what is taken meanwhile needs nothing
-            tokio::time::sleep_until((oldest + HOLD).into()).await;
-            let overdue = self.state.lock().buffer.since_before(oldest);
-            let group = self.group.lock().clone();
-            self.release(&group, overdue).await;
-        }
-    }
-
-    async fn give_back_all(&self, group: &Group) {
-        let held = self.state.lock().buffer.drain();
-        self.release(group, held).await;
-    }
-
-    /// Lets others have messages that were not handed out.
-    async fn release(&self, group: &Group, held: Vec<Held>) {
-        let client = &self.cluster.client;
-        let released = held.iter().map(|held| async move {
-            let released = end_after(client, group, &held.place, Duration::ZERO, true).await;
-            if let Err(error) = released {
-                tracing::debug!(%error, "a message is given back only when its lease ends");
-            }
-        });
-        futures::future::join_all(released).await;
-    }
-
     /// The last question for messages is to find what was given back.
     pub(super) fn caught_up(&self) -> bool {
         std::mem::take(&mut self.state.lock().behind)
-    }
-
-    /// Remembers the errors of a message that comes again in its place.
-    pub(super) fn remember(&self, content: &Content) {
-        let errors = content.history.clone().errors();
-        let mut state = self.state.lock();
-        if state.errors.len() >= REMEMBERED {
-            state.errors.clear();
-        }
-        state.errors.insert(content.id, errors);
-    }
-
-    /// What is known of a message's attempts before this one.
-    pub(super) fn recall(&self, content: &mut Content) {
-        if let Some(errors) = self.state.lock().errors.get(&content.id) {
-            content.history.replace(errors.clone());
-        }
     }
 
     /// How many messages a question asks for when `max` are wanted. Where priorities count, no more
