@@ -31,6 +31,9 @@ const RETIREMENT: Duration = Duration::from_secs(20);
 /// The longest pause between two looks whether the servers are back.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often to look which brokers there are.
+const BROKERS_LOOK: Duration = Duration::from_secs(20);
+
 /// The connection that all handles of a backend share.
 pub(crate) struct Client {
     pub(crate) config: Config,
@@ -64,7 +67,7 @@ impl Client {
             closing: CancellationToken::new(),
         });
         let session = client.connect().await?;
-        *client.state.write() = State::Up(session);
+        client.go_on_in(session);
         Ok(client)
     }
 
@@ -187,6 +190,21 @@ impl Client {
         });
     }
 
+    /// Uses the session from now on, and looks now and then which brokers there are.
+    fn go_on_in(&self, session: Arc<Session>) {
+        let (weak, closing) = (Arc::downgrade(&session), self.closing.clone());
+        *self.state.write() = State::Up(session);
+        let watch = async move {
+            loop {
+                // sleep: the pause between two looks
+                tokio::time::sleep(BROKERS_LOOK).await;
+                let Some(session) = weak.upgrade() else { return };
+                session.refresh().await;
+            }
+        };
+        tokio::spawn(async move { closing.run_until_cancelled(watch).await });
+    }
+
     /// Tries until there is a session again.
     async fn reconnect(self: Arc<Self>) {
         let mut pause = Duration::from_millis(20);
@@ -195,7 +213,7 @@ impl Client {
             match self.connect().await {
                 Ok(session) => {
                     tracing::info!(after = ?start.elapsed(), "connected to RocketMQ again");
-                    *self.state.write() = State::Up(session);
+                    self.go_on_in(session);
                     return;
                 }
                 Err(error) => *self.state.write() = State::Down(error.message().to_owned()),

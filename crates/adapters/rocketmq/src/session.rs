@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rocketmq_client_rust::{ClientConfig, ClientError, ClientInstanceHandle, ClientRuntime};
 use rocketmq_transport::api::RPCHook;
 use statehouse_contracts::{Error, ErrorKind, Result};
@@ -35,7 +35,8 @@ pub(crate) struct Session {
     anchor: ClientInstanceHandle,
     idle: Mutex<Vec<ClientInstanceHandle>>,
     lent: AtomicUsize,
-    brokers: Arc<[Broker]>,
+    brokers: RwLock<Arc<[Broker]>>,
+    timeout: Duration,
 }
 
 /// What a further handle is made of.
@@ -69,6 +70,8 @@ impl Session {
         };
         let failed = |error: ClientError| map("connect", &error);
         let anchor = make.handle().map_err(failed)?;
+        // Idempotent, and needed once for all handles.
+        anchor.start().await.map_err(failed)?;
         let brokers = match masters(&anchor, config.timeout).await {
             Ok(brokers) => brokers,
             Err(error) => {
@@ -81,12 +84,21 @@ impl Session {
             anchor,
             idle: Mutex::default(),
             lent: AtomicUsize::new(0),
-            brokers,
+            brokers: RwLock::new(brokers),
+            timeout: config.timeout,
         }))
     }
 
     pub(crate) fn brokers(&self) -> Arc<[Broker]> {
-        self.brokers.clone()
+        self.brokers.read().clone()
+    }
+
+    /// Looks which masters there are now. While no name server tells, they stay as they are.
+    pub(crate) async fn refresh(&self) {
+        match masters(&self.anchor, self.timeout).await {
+            Ok(brokers) => *self.brokers.write() = brokers,
+            Err(error) => tracing::debug!(%error, "the list of brokers stays as it is"),
+        }
     }
 
     /// Whether a handle is lent.
@@ -107,7 +119,7 @@ impl Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("domain", &self.make.domain)
-            .field("brokers", &self.brokers)
+            .field("brokers", &self.brokers())
             .finish_non_exhaustive()
     }
 }
@@ -150,10 +162,9 @@ pub(crate) async fn reachable(address: &str) -> bool {
     matches!(connected, Ok(Ok(_)))
 }
 
-/// Starts the client and asks a name server for the masters that can be reached.
+/// Asks a name server for the masters, and each whether it can be reached.
 async fn masters(handle: &ClientInstanceHandle, timeout: Duration) -> Result<Arc<[Broker]>> {
     let failed = |error: ClientError| map("connect", &error);
-    handle.start().await.map_err(failed)?;
     let cluster = handle
         .broker_cluster_info(timeout.as_millis() as u64)
         .await
