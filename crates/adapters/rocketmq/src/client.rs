@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use rocketmq_client_rust::{
     AclClientRPCHook, ClientError, ClientInstanceHandle, ClientRuntime, ClientRuntimeConfig,
@@ -92,30 +93,32 @@ impl Client {
     }
 
     /// Sends one request to the broker at `address` and takes its answer, whatever it says.
-    pub(crate) async fn call(
-        self: &Arc<Self>,
+    pub(crate) fn call<'a>(
+        self: &'a Arc<Self>,
         operation: &'static str,
-        address: &CheetahString,
+        address: &'a CheetahString,
         request: Request,
-    ) -> Result<Answer> {
+    ) -> BoxFuture<'a, Result<Answer>> {
         self.call_within(operation, address, request, self.config.timeout)
-            .await
     }
 
-    /// The same with a timeout of its own.
-    pub(crate) async fn call_within(
-        self: &Arc<Self>,
+    /// The same with a timeout of its own. Boxed, because the library's futures are large, to run
+    /// and to compile.
+    pub(crate) fn call_within<'a>(
+        self: &'a Arc<Self>,
         operation: &'static str,
-        address: &CheetahString,
+        address: &'a CheetahString,
         request: Request,
         timeout: Duration,
-    ) -> Result<Answer> {
+    ) -> BoxFuture<'a, Result<Answer>> {
         let timeout = timeout.as_millis() as u64;
         let command = request.into_command();
-        let answer = self.with_handle(operation, async |handle: &ClientInstanceHandle| {
-            handle.invoke_remoting(address, command, timeout).await
-        });
-        answer.await.map(Answer)
+        Box::pin(async move {
+            let answer = self.with_handle(operation, async |handle: &ClientInstanceHandle| {
+                handle.invoke_remoting(address, command, timeout).await
+            });
+            answer.await.map(Answer)
+        })
     }
 
     /// Runs `act` with a handle of the library that nobody else uses meanwhile: each handle does one
