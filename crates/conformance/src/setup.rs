@@ -97,6 +97,7 @@ pub struct Setup {
     pub(crate) places: std::result::Result<Places, Absent>,
     pub(crate) hooks: Hooks,
     ready: Option<Places>,
+    query: Option<&'static str>,
 }
 
 impl Setup {
@@ -121,6 +122,7 @@ impl Setup {
             places,
             hooks: Hooks::default(),
             ready: None,
+            query: None,
         }
     }
 
@@ -141,6 +143,12 @@ impl Setup {
         });
         self.ready = Some(place.clone());
         self.places = Ok(place);
+        self
+    }
+
+    /// Adds `query`, such as `check_keys=true`, to the URL of every place that the suite opens.
+    pub fn opened_with(mut self, query: &'static str) -> Self {
+        self.query = Some(query);
         self
     }
 
@@ -198,7 +206,10 @@ impl Setup {
 
     pub(crate) fn place(&self) -> Result<Place> {
         match &self.places {
-            Ok(make) => make(),
+            Ok(make) => Ok(match self.query {
+                Some(query) => make()?.with_query(query),
+                None => make()?,
+            }),
             Err(absent) => Err(Error::new(ErrorKind::Unavailable, absent.why.clone())),
         }
     }

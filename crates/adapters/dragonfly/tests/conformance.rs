@@ -1,40 +1,41 @@
-//! The conformance suite on the server at `TEST_DRAGONFLY_URL`.
+//! The conformance suite on Redis, Valkey and, where its image can be had, Dragonfly.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use fred::interfaces::{ClientLike, HashesInterface};
-use statehouse_conformance::{Damage, Expected, Place, Setup};
+use statehouse_conformance::{Damage, Expected, Setup};
 use statehouse_contracts::{
     AdminCapability, ConsumerCapability, Durability, Error, Fencing, KeyBlocking,
     ProducerCapability, ReferenceCapability, Result, StateCapability, TaskCapability, Wake,
 };
 use statehouse_dragonfly::DragonflyFactory;
+use statehouse_integration_tests::{Service, conformance};
 
 fn main() -> ExitCode {
-    let expected = Expected {
-        producer: Some(producer()),
-        consumer: Some(consumer()),
-        state: Some(state()),
-        tasks: Some(tasks()),
-        references: Some(references()),
-    };
-    Setup::new(DragonflyFactory, expected)
-        .places(|| place(""))
-        .persistent()
-        .quota(|| place("&quota=1048576"))
-        .damage(|damage| Box::pin(flip(damage)))
-        .main()
+    conformance("dragonfly", |service| {
+        // Its scripts verify the keys they touch, as Dragonfly and clusters do.
+        Setup::new(DragonflyFactory, expected(service))
+            .opened_with("check_keys=true")
+            .persistent()
+            .quota_by("quota=1048576")
+            .damage(|damage| Box::pin(flip(damage)))
+    })
 }
 
-/// The server, with scripts that verify the keys they touch, as Dragonfly and clusters do.
-fn place(parameters: &str) -> Result<Place> {
-    let url = std::env::var("TEST_DRAGONFLY_URL")
-        .map_err(|_| Error::invalid("TEST_DRAGONFLY_URL is not set"))?;
-    let mark = if url.contains('?') { '&' } else { '?' };
-    Ok(Place::new(format!(
-        "{url}{mark}check_keys=true{parameters}"
-    )))
+fn expected(service: &Service) -> Expected {
+    let durability = match service.name() {
+        // Snapshots are all it has.
+        "dragonfly" => Durability::NONE,
+        _ => Durability::DISK,
+    };
+    Expected {
+        producer: Some(producer(durability)),
+        consumer: Some(consumer(durability)),
+        state: Some(state(durability)),
+        tasks: Some(tasks(durability)),
+        references: Some(references(durability)),
+    }
 }
 
 /// Flips a bit of stored content through a connection of its own.
@@ -66,9 +67,9 @@ async fn flip(damage: Damage) -> Result<()> {
     })
 }
 
-fn tasks() -> TaskCapability {
+fn tasks(durability: Durability) -> TaskCapability {
     TaskCapability {
-        durability: Durability::DISK,
+        durability,
         max_payload: 1 << 20,
         max_push: 1000,
         max_claim: 256,
@@ -83,9 +84,9 @@ fn tasks() -> TaskCapability {
     }
 }
 
-fn references() -> ReferenceCapability {
+fn references(durability: Durability) -> ReferenceCapability {
     ReferenceCapability {
-        durability: Durability::DISK,
+        durability,
         max_content: 256 << 20,
         ttl: true,
         gzip: true,
@@ -96,9 +97,9 @@ fn references() -> ReferenceCapability {
     }
 }
 
-fn state() -> StateCapability {
+fn state(durability: Durability) -> StateCapability {
     StateCapability {
-        durability: Durability::DISK,
+        durability,
         max_data: 16 << 20,
         max_writes: 1000,
         max_message: 1 << 20,
@@ -111,9 +112,9 @@ fn state() -> StateCapability {
     }
 }
 
-fn producer() -> ProducerCapability {
+fn producer(durability: Durability) -> ProducerCapability {
     ProducerCapability {
-        durability: Durability::DISK,
+        durability,
         max_payload: 1 << 20,
         max_headers: 64,
         max_header_bytes: 8 << 10,
@@ -128,9 +129,9 @@ fn producer() -> ProducerCapability {
     }
 }
 
-fn consumer() -> ConsumerCapability {
+fn consumer(durability: Durability) -> ConsumerCapability {
     ConsumerCapability {
-        durability: Durability::DISK,
+        durability,
         max_receive: 1024,
         fencing: Fencing::Server,
         ack_confirmed: true,
