@@ -30,6 +30,7 @@ for index, member in ipairs(newest) do
   if not node.resumed then
     node.attempt = node.attempt + 1
   end
+  node.released = nil
   node.worker, node.nonce = worker, seed .. string.format('%x', index)
   stand(place, node, 'running', NOW + lease)
   save(place, node)

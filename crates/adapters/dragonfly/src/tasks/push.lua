@@ -47,10 +47,7 @@ local above, depth = nil, 0
 if place_above ~= '' then
   above = load(place_above)
   local how = standing(above, nonce)
-  if how == 'lost' and new == 0 then
-    -- The push that ended the lease is being repeated.
-    return { 'pushed', ids, duplicates }
-  elseif how ~= 'held' then
+  if how ~= 'held' then
     return { how }
   end
   depth = above.depth + 1

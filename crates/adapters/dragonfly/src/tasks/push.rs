@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fred::types::Value;
-use sha2::{Digest, Sha256};
 use statehouse_contracts::{
     Backoff, Error, ErrorKind, NewTask, Principal, Push, Pushed, Result, TaskId,
 };
@@ -21,7 +20,10 @@ pub(super) fn arguments(push: Push, by: &Principal, op_window: Duration) -> Resu
         None => Default::default(),
     };
     let fingerprint = match &push.op_id {
-        Some(_) => fingerprint(&push),
+        Some(_) => push
+            .fingerprint()
+            .map(|byte| format!("{byte:02x}"))
+            .concat(),
         None => String::new(),
     };
     let window = i64::try_from(op_window.as_millis()).unwrap_or(i64::MAX);
@@ -57,24 +59,6 @@ fn backoff(backoff: &Backoff) -> String {
     let (initial, max) = (micros(backoff.initial), micros(backoff.max));
     let jitter = u8::from(backoff.jitter);
     format!("{initial} {} {max} {jitter}", backoff.factor)
-}
-
-/// What the push is about. Ids are not part of it: a caller that has them made anew for the
-/// repeat gets the first ones.
-fn fingerprint(push: &Push) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    add(push.stack.as_str().as_bytes());
-    for task in &push.tasks {
-        add(task.kind.as_str().as_bytes());
-        add(task.content_type.as_str().as_bytes());
-        add(&task.payload);
-    }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The answer to a push.

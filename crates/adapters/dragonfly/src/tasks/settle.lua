@@ -20,6 +20,9 @@ local function is_repeat(what, place, node, nonce)
   if what == 'complete' then
     return node.state == 'completed' and node.nonce == nonce
   end
+  if what == 'release' then
+    return node.released == nonce
+  end
   local packed = what == 'fail' and call('HGET', ATTEMPTS, place)
   for _, known in ipairs(packed and cmsgpack.unpack(packed).nonces or {}) do
     if known == nonce then
@@ -61,7 +64,8 @@ function acts.release(place, node)
   if not node.resumed then
     node.attempt = node.attempt - 1
   end
-  node.resumes, node.nonce, node.worker = node.resumed or nil, nil, nil
+  node.resumes, node.released = node.resumed or nil, node.nonce
+  node.nonce, node.worker = nil, nil
   stand(place, node, 'ready')
   save(place, node)
 end
