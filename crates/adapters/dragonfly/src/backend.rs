@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
+use futures::future::try_join_all;
 use statehouse_contracts::{
     Backend, BackendInfo, Consumer, Endpoint, Factory, Namespace, Producer, ReferenceStore, Result,
     Scope, StateManager, TaskStack,
@@ -25,6 +26,8 @@ use crate::{references, state, tasks};
 /// The adapter's name.
 const NAME: &str = "dragonfly";
 const SCHEMES: &[&str] = &schemes();
+/// How many namespaces are looked at at once.
+const AT_ONCE: usize = 256;
 
 /// Opens `dragonfly:`, `redis:` and `valkey:` URLs, and those with TLS: `dragonflys:`, `rediss:`,
 /// `valkeys:`. See [`Config`](crate::Config) for the parameters.
@@ -116,11 +119,12 @@ impl Backend for DragonflyBackend {
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
         self.store.check_open("namespaces")?;
+        let known = self.store.known().await?;
         let mut holding = Vec::new();
-        for namespace in self.store.known().await? {
-            if self.holds(&namespace).await? {
-                holding.push(namespace);
-            }
+        for some in known.chunks(AT_ONCE) {
+            let held = try_join_all(some.iter().map(|namespace| self.holds(namespace))).await?;
+            let held = some.iter().zip(held).filter(|(_, holds)| *holds);
+            holding.extend(held.map(|(namespace, _)| namespace.clone()));
         }
         Ok(holding)
     }

@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The first and the longest pause between two attempts to connect, in milliseconds.
 const FIRST_PAUSE: u32 = 20;
 const LONGEST_PAUSE: u32 = 1000;
+/// How many published messages a connection holds for those who listen on it.
+const HEARD: usize = 4096;
 
 /// A client of the server's own library that sends each command at most once.
 pub(crate) type Commands = WithOptions<Fred>;
@@ -109,17 +111,14 @@ impl Client {
         answer.map_err(|error| error.with_context("script", script.name))
     }
 
-    /// A connection of its own, for calls that block.
+    /// A connection of its own, for subscriptions.
     ///
     /// # Errors
     /// As [`Client::open`].
     pub(crate) async fn own(&self, operation: &'static str) -> Result<Own> {
-        let link = self.settings.link();
+        let link = self.settings.listening_link();
         let limit = Instant::now() + self.settings.patience();
-        let own = Own {
-            link,
-            timeout: self.settings.timeout,
-        };
+        let own = Own { link };
         loop {
             if own.link.is_connected() {
                 return Ok(own);
@@ -197,36 +196,13 @@ impl Client {
     }
 }
 
-/// A connection of its own, for calls that block; it is closed when dropped.
+/// A connection of its own, for subscriptions; it is closed when dropped.
 #[derive(Debug)]
 pub(crate) struct Own {
     link: Link,
-    timeout: Duration,
 }
 
 impl Own {
-    /// Sends what `call` sends, which the server may hold back for `wait`. After a failure the
-    /// connection is not to be used any more.
-    pub(crate) async fn run<T, F, A>(
-        &self,
-        operation: &'static str,
-        mutates: bool,
-        wait: Duration,
-        call: F,
-    ) -> Result<T>
-    where
-        F: FnOnce(Commands) -> A,
-        A: Future<Output = Result<T, FredError>>,
-    {
-        let commands = self
-            .link
-            .fred
-            .with_options(&options(self.timeout.saturating_add(wait)));
-        call(commands)
-            .await
-            .map_err(|error| map(operation, error, mutates))
-    }
-
     /// The client library's own client, for subscriptions.
     pub(crate) fn fred(&self) -> &Fred {
         &self.link.fred
@@ -316,12 +292,12 @@ impl Settings {
         self.connection.connection_timeout * 2
     }
 
-    fn fred(&self, config: FredConfig) -> Fred {
+    fn fred(&self, config: FredConfig, performance: PerformanceConfig) -> Fred {
         let mut policy = ReconnectPolicy::new_exponential(0, FIRST_PAUSE, LONGEST_PAUSE, 2);
         policy.set_jitter(FIRST_PAUSE);
         Fred::new(
             config,
-            Some(PerformanceConfig::default()),
+            Some(performance),
             Some(self.connection.clone()),
             Some(policy),
         )
@@ -329,10 +305,11 @@ impl Settings {
 
     /// The first connection, which tells why there is none.
     async fn first(&self) -> Result<Link> {
-        let fred = self.fred(FredConfig {
+        let config = FredConfig {
             fail_fast: true,
             ..self.config.clone()
-        });
+        };
+        let fred = self.fred(config, PerformanceConfig::default());
         let task = tokio::time::timeout(self.patience(), fred.init())
             .await
             .map_err(|_| unreachable("open"))?
@@ -345,7 +322,19 @@ impl Settings {
 
     /// A connection that is made in the background.
     fn link(&self) -> Link {
-        let fred = self.fred(self.config.clone());
+        self.link_with(PerformanceConfig::default())
+    }
+
+    /// The same, for one that hears what others publish.
+    fn listening_link(&self) -> Link {
+        self.link_with(PerformanceConfig {
+            broadcast_channel_capacity: HEARD,
+            ..PerformanceConfig::default()
+        })
+    }
+
+    fn link_with(&self, performance: PerformanceConfig) -> Link {
+        let fred = self.fred(self.config.clone(), performance);
         let task = fred.connect().abort_handle();
         Link { fred, task }
     }

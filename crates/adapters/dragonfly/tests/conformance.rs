@@ -107,7 +107,7 @@ fn state(durability: Durability) -> StateCapability {
         dedup_window: Duration::from_secs(24 * 3600),
         expiry_lag: Duration::from_secs(5),
         import_export: true,
-        deliver_local: false,
+        deliver_local: true,
         wake: Wake::Push,
     }
 }

@@ -11,10 +11,11 @@ use statehouse_contracts::{
 
 use super::registry::{Group, Registry, keys_of};
 use super::reply::Reply;
-use super::{Desk, random_word, reply, scripts};
+use super::{Desk, random_word, reply, request, scripts};
 use crate::keys::Role;
 use crate::script::Script;
 use crate::session::Store;
+use crate::time::micros;
 
 /// How many groups one script asks about.
 const AT_ONCE: usize = 500;
@@ -196,7 +197,7 @@ pub(crate) async fn delete(desk: &Desk, name: &GroupName) -> Result<bool> {
             return gone(error);
         }
     }
-    look_after(desk.store(), &desk.session.namespace).await?;
+    clear_doomed(desk.store(), &desk.session.namespace).await?;
     Ok(true)
 }
 
@@ -216,8 +217,21 @@ async fn delete_one(desk: &Desk, group: &Group) -> Result<bool> {
     Ok(reply::integer(&done.await?)? == 1)
 }
 
-/// Clears away what deleted groups held, in pieces, so that others are not held up.
+/// Clears away what nobody needs any more: what deleted groups held, and what was accepted long ago.
 pub(crate) async fn look_after(store: &Arc<Store>, namespace: &Namespace) -> Result<()> {
+    let keys = store.keys(namespace, Role::Queue);
+    let window = store.config.message_window;
+    let accepted = request::accepted_keys(&keys, window).into();
+    let arguments = vec![micros(window).max(1).to_string().into()];
+    let client = &store.client;
+    client
+        .script("send", &scripts::FORGET, accepted, arguments)
+        .await?;
+    clear_doomed(store, namespace).await
+}
+
+/// Clears away what deleted groups held, in pieces, so that others are not held up.
+async fn clear_doomed(store: &Arc<Store>, namespace: &Namespace) -> Result<()> {
     let keys = store.keys(namespace, Role::Queue);
     let key = keys.one("doomed");
     let doomed = store

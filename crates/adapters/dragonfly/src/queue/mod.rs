@@ -23,12 +23,15 @@ mod hub;
 mod prepare;
 mod registry;
 mod reply;
-mod scripts;
+mod request;
+mod room;
 mod stored;
 mod token;
 
+pub(crate) mod deliver;
 pub(crate) mod produce;
 pub(crate) mod receive;
+pub(crate) mod scripts;
 pub(crate) mod settle;
 
 use std::collections::HashMap;

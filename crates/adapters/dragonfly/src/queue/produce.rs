@@ -1,22 +1,23 @@
 //! The sending side: rounds of admission until every message has its answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::interfaces::KeysInterface;
-use fred::types::{Key, Value};
+use fred::types::Value;
 use statehouse_contracts::{
     Error, ErrorKind, GroupName, Message, MessageId, Result, SendOptions, Sent,
 };
 use tokio::time::Instant;
 
 use super::prepare::{self, Prepared};
-use super::registry::{self, Group, Registry, Route};
+use super::registry::{self, Group, Registry};
 use super::reply::{Reply, integer, senseless};
+use super::request::Request;
+use super::room::{Full, Listeners};
 use super::{Desk, behind_a_failure, groups, scripts};
-use crate::time::{self, micros};
-use crate::wake::Listener;
+use crate::time;
 
 /// How often a send that waits for room looks whether messages have expired meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -88,21 +89,18 @@ pub(crate) async fn cancel(desk: &Desk, id: MessageId) -> Result<bool> {
 }
 
 /// A batch on its way.
-struct Sending<'d> {
+pub(super) struct Sending<'d> {
     desk: &'d Desk,
     messages: Vec<Option<Prepared>>,
-    answers: Vec<Option<Result<Sent>>>,
+    pub(super) answers: Vec<Option<Result<Sent>>>,
     /// The ordering keys of messages that failed.
     failed: HashSet<String>,
     /// How many scripts were answered.
     tried: usize,
 }
 
-/// A message that found a group full, by its place in the batch.
-type Full = (usize, Arc<Group>);
-
 impl<'d> Sending<'d> {
-    fn new(desk: &'d Desk, batch: &[Message]) -> Self {
+    pub(super) fn new(desk: &'d Desk, batch: &[Message]) -> Self {
         let mut sending = Self {
             desk,
             messages: Vec::with_capacity(batch.len()),
@@ -232,7 +230,7 @@ impl<'d> Sending<'d> {
     }
 
     /// The registry, with the mailboxes that these go to.
-    async fn with_mailboxes(
+    pub(super) async fn with_mailboxes(
         &self,
         mut registry: Arc<Registry>,
         places: &[usize],
@@ -249,49 +247,15 @@ impl<'d> Sending<'d> {
         Ok(registry)
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         options: SendOptions,
         registry: &Registry,
         places: &[usize],
     ) -> Result<Request> {
-        let mut routes = Routes::default();
-        let mut items = Vec::with_capacity(places.len());
-        for at in places.iter().copied() {
-            let message = self.message(at)?;
-            items.push((message, routes.of(registry, message)));
-        }
-        let mut keys = self.desk.queue.shared_keys();
-        let window = self.desk.session.config().message_window;
-        keys.extend(accepted_keys(self.desk, window));
-        let required = u8::from(options.require_route).to_string();
-        let mut arguments: Vec<Value> = vec![
-            registry.epoch.as_str().into(),
-            micros(window).max(1).to_string().into(),
-            required.into(),
-            routes.groups.len().to_string().into(),
-        ];
-        for group in &routes.groups {
-            keys.extend_from_slice(&group.keys);
-            arguments.push(group.promise.clone());
-        }
-        let mut reached = Vec::with_capacity(items.len());
-        for (message, (route, numbers)) in items {
-            keys.extend(message.schedule.clone());
-            arguments.extend([
-                format!("{}{numbers}", message.head).into(),
-                message.idempotency_key.clone().into(),
-                message.remembered.clone().into(),
-                message.stored.clone().into(),
-            ]);
-            reached.push(route.len());
-        }
-        Ok(Request {
-            keys,
-            arguments,
-            routes: reached,
-            groups: routes.groups,
-        })
+        let messages = places.iter().map(|at| self.message(*at));
+        let messages: Vec<&Prepared> = messages.collect::<Result<_>>()?;
+        Ok(Request::new(self.desk, options, registry, &messages))
     }
 
     /// Notes the answers to these; returns those that found no room, and `None` when nothing was
@@ -384,94 +348,6 @@ impl<'d> Sending<'d> {
     }
 }
 
-/// The keys of what was accepted within the window, which two take in turns.
-fn accepted_keys(desk: &Desk, window: Duration) -> [Key; 2] {
-    let name = window.as_millis().to_string();
-    [0, 1].map(|turn| {
-        desk.session
-            .keys
-            .of("accepted", &format!("{name}:{turn}"))
-            .into()
-    })
-}
-
-/// What a script is asked.
-struct Request {
-    keys: Vec<Key>,
-    arguments: Vec<Value>,
-    /// How many groups each message reaches.
-    routes: Vec<usize>,
-    groups: Vec<Arc<Group>>,
-}
-
-/// The groups that some messages reach, numbered from 1.
-#[derive(Default)]
-struct Routes {
-    groups: Vec<Arc<Group>>,
-    numbers: HashMap<String, usize>,
-    /// The last route, which the next message often shares, and its numbers.
-    last: Option<(Route, Arc<str>)>,
-}
-
-impl Routes {
-    fn of(&mut self, registry: &Registry, message: &Prepared) -> (Route, Arc<str>) {
-        let route = registry.route(&message.topic);
-        if let Some(last) = &self.last
-            && Arc::ptr_eq(&last.0, &route)
-        {
-            return last.clone();
-        }
-        let numbers: Vec<String> = route
-            .iter()
-            .map(|group| self.number(group).to_string())
-            .collect();
-        let found: (Route, Arc<str>) = (route, numbers.join(",").into());
-        self.last = Some(found.clone());
-        found
-    }
-
-    fn number(&mut self, group: &Arc<Group>) -> usize {
-        let groups = &mut self.groups;
-        *self.numbers.entry(group.id.clone()).or_insert_with(|| {
-            groups.push(Arc::clone(group));
-            groups.len()
-        })
-    }
-}
-
-/// Who waits for room, in any of some groups.
-struct Listeners {
-    heard: HashMap<String, Listener>,
-}
-
-impl Listeners {
-    fn new() -> Self {
-        Self {
-            heard: HashMap::new(),
-        }
-    }
-
-    async fn listen(&mut self, desk: &Desk, full: &[Full]) -> Result<()> {
-        for (_, group) in full {
-            if !self.heard.contains_key(&group.id) {
-                let listener = desk.session.listen(&group.room_channel()).await?;
-                self.heard.insert(group.id.clone(), listener);
-            }
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self) {
-        self.heard.values_mut().for_each(Listener::mark);
-    }
-
-    async fn wait(&mut self, desk: &Desk, until: Instant) -> Result<()> {
-        let waits = self.heard.values_mut();
-        let waits = waits.map(|listener| Box::pin(desk.session.wait(listener, until)));
-        futures::future::select_all(waits).await.0.map(|_| ())
-    }
-}
-
 fn sent(id: MessageId, routed: u64, duplicate_of: Option<MessageId>) -> Sent {
     Sent {
         id,
@@ -481,7 +357,7 @@ fn sent(id: MessageId, routed: u64, duplicate_of: Option<MessageId>) -> Sent {
 }
 
 /// The id and the number of groups of what was accepted before: id, fingerprint, time, number.
-fn remembered(value: &[u8]) -> Result<(MessageId, u64)> {
+pub(super) fn remembered(value: &[u8]) -> Result<(MessageId, u64)> {
     let id = value.first_chunk::<16>().ok_or_else(senseless)?;
     let routed = value
         .get(40..)
@@ -492,7 +368,7 @@ fn remembered(value: &[u8]) -> Result<(MessageId, u64)> {
     Ok((MessageId(uuid::Uuid::from_bytes(*id)), routed))
 }
 
-fn used_before(by: MessageId) -> Error {
+pub(super) fn used_before(by: MessageId) -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!("the idempotency key was used by message {by} with other content"),
@@ -503,7 +379,7 @@ fn no_route(message: &Prepared) -> Error {
     Error::not_found(format!("no group hears the topic {}", message.topic))
 }
 
-fn no_room(group: &Group) -> Error {
+pub(super) fn no_room(group: &Group) -> Error {
     let most = group.spec.max_length.unwrap_or_default();
     Error::new(
         ErrorKind::Overloaded,

@@ -8,6 +8,13 @@ macro_rules! script {
     };
 }
 
+/// What other roles need to take messages in, see `lua/deliver.lua`.
+pub(crate) const HELD: &str = include_str!("lua/held.lua");
+pub(crate) const PLACE: &str = include_str!("lua/place.lua");
+pub(crate) const TIDY: &str = include_str!("lua/tidy.lua");
+pub(crate) const TAKE_IN: &str = include_str!("lua/send.lua");
+pub(crate) const DELIVER: &str = include_str!("lua/deliver.lua");
+
 pub(super) static REGISTRY: Script = script!(reading, "registry", "registry");
 pub(super) static DECLARE: Script = script!(writing, "declare", "declare");
 pub(super) static DELETE: Script = script!(writing, "delete", "delete");
@@ -27,6 +34,7 @@ pub(super) static SEND: Script = script!(
 pub(super) static CANCEL: Script = script!(writing, "cancel", "held", "place", "cancel");
 pub(super) static RECEIVE: Script = script!(writing, "receive", "held", "place", "tidy", "receive");
 pub(super) static SETTLE: Script = script!(writing, "settle", "held", "place", "settle");
+pub(super) static FORGET: Script = script!(writing, "forget", "forget");
 pub(super) static LISTEN: Script = script!(writing, "listen", "listen");
 
 macro_rules! caught_up {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use fred::types::Value;
+use fred::types::{Key, Value};
 use statehouse_contracts::{
     Applied, Conflict, ContentType, Envelope, Error, ErrorKind, Message, MessageDelivery,
     Operation, Precondition, Result, RollbackTo, StateKey, Transaction, Write,
@@ -12,6 +12,7 @@ use statehouse_contracts::{
 use super::version::moment;
 use super::{DragonflyState, MAX_DATA, scripts};
 use crate::answer::Answer;
+use crate::queue::deliver::Delivery;
 use crate::time::micros;
 
 /// Applies `transaction`.
@@ -29,11 +30,41 @@ pub(super) async fn apply(state: &DragonflyState, transaction: Transaction) -> R
         ]);
     }
     let arguments = arguments(state, &transaction);
+    if transaction.delivery == MessageDelivery::Local && !transaction.messages.is_empty() {
+        return apply_locally(state, &transaction, keys, arguments).await;
+    }
     let answer = state
         .session
         .script("apply", &scripts::APPLY, keys, arguments)
         .await?;
     read(answer, &transaction)
+}
+
+/// Applies a transaction whose messages go into the groups of the same store, inside it.
+async fn apply_locally(
+    state: &DragonflyState,
+    transaction: &Transaction,
+    keys: Vec<Key>,
+    arguments: Vec<Value>,
+) -> Result<Applied> {
+    let mut delivery = Delivery::new(&state.desk, &transaction.messages).await?;
+    loop {
+        let (more_keys, more) = delivery.request();
+        let keys = [&keys, more_keys].concat();
+        let arguments = [&arguments, more].concat();
+        let script = &scripts::APPLY_LOCALLY;
+        let answer = state
+            .session
+            .script("apply", script, keys, arguments)
+            .await?;
+        let mut parts = answer.clone().into_array().into_iter();
+        if parts.next().and_then(|word| word.into_string()).as_deref() != Some("undelivered") {
+            return read(answer, transaction);
+        }
+        let why = parts.next().and_then(Value::into_bytes);
+        let refused = delivery.refused(why).await;
+        refused.map_err(|error| error.with_operation("apply"))?;
+    }
 }
 
 fn check(transaction: &Transaction) -> Result<()> {
@@ -46,9 +77,6 @@ fn check(transaction: &Transaction) -> Result<()> {
                 twice.key
             )));
         }
-    }
-    if transaction.delivery == MessageDelivery::Local && !transaction.messages.is_empty() {
-        return Err(Error::unsupported("dragonfly", "deliver_local"));
     }
     Ok(())
 }
@@ -71,8 +99,10 @@ fn arguments(state: &DragonflyState, transaction: &Transaction) -> Vec<Value> {
     for write in &transaction.writes {
         arguments.extend(of_write(write));
     }
-    for message in &transaction.messages {
-        arguments.extend(of_message(message));
+    if transaction.delivery != MessageDelivery::Local {
+        for message in &transaction.messages {
+            arguments.extend(of_message(message));
+        }
     }
     arguments
 }

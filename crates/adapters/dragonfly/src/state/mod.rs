@@ -22,6 +22,7 @@ use statehouse_contracts::{
 
 use self::names::Names;
 use crate::keys::{Keys, Role};
+use crate::queue::Desk;
 use crate::session::{Session, Store};
 use crate::wake::Hearing;
 
@@ -39,11 +40,13 @@ const MAX_PAGE_BYTES: usize = 16 << 20;
 /// A handle on state.
 pub(crate) async fn open(store: &Arc<Store>, scope: &Scope) -> Result<Arc<dyn StateManager>> {
     let session = store.session(scope, Role::State).await?;
+    let desk = Desk::new(store.begin(scope, Role::Queue));
     Ok(Arc::new(DragonflyState {
         names: Names::new(session.keys.clone()),
         changed: Hearing::default(),
         posted: Hearing::default(),
         session,
+        desk,
     }))
 }
 
@@ -70,6 +73,8 @@ pub(crate) async fn look_after(store: &Arc<Store>, namespace: &Namespace) -> Res
 #[derive(Debug)]
 pub(crate) struct DragonflyState {
     session: Session,
+    /// Where messages go that are delivered inside a transaction.
+    desk: Desk,
     names: Names,
     /// What wakes those who wait for changes, and for messages to send.
     changed: Hearing,
@@ -88,7 +93,7 @@ impl StateManager for DragonflyState {
             dedup_window: self.session.config().op_window,
             expiry_lag: expiry::LAG,
             import_export: true,
-            deliver_local: false,
+            deliver_local: true,
             wake: Wake::Push,
         }
     }

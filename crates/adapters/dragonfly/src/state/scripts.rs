@@ -1,5 +1,6 @@
 //! The scripts of state, its change log and its outbox.
 
+use crate::queue::scripts as queue;
 use crate::script::Script;
 
 const VERSION: &str = include_str!("../lua/state/version.lua");
@@ -18,7 +19,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    writing APPLY = "apply", [VERSION, RECORD, COMMIT], "state/apply.lua";
+    writing APPLY = "apply", [VERSION, RECORD, COMMIT, "local deliver = nil\n"], "state/apply.lua";
     writing IMPORT = "import", [VERSION, RECORD, COMMIT], "state/import.lua";
     writing SWEEP = "sweep", [VERSION, RECORD, COMMIT], "state/sweep.lua";
     writing PRUNE = "prune", [VERSION, RECORD], "state/prune.lua";
@@ -43,3 +44,21 @@ scripts! {
     reading DEPTH = "outbox_depth", [LEASE, ENTRIES], "outbox/depth.lua";
     reading PARKED = "outbox_parked", [LEASE, ENTRIES], "outbox/parked.lua";
 }
+
+/// A transaction whose messages go into the groups of the same store.
+pub(super) static APPLY_LOCALLY: Script = Script::writing(
+    "apply",
+    &[
+        VERSION,
+        RECORD,
+        COMMIT,
+        "local deliver = {}\ndo\n",
+        queue::HELD,
+        queue::PLACE,
+        queue::TIDY,
+        queue::TAKE_IN,
+        queue::DELIVER,
+        "end\n",
+        include_str!("../lua/state/apply.lua"),
+    ],
+);

@@ -4,7 +4,8 @@
 -- the index of its kind.
 -- ARGV: by, op_id or '', fingerprint, the op_id's window in milliseconds, the largest content, the
 -- number of writes; WIDTH for each write; then for each message its ordering key, whether it has
--- one, its properties and its body.
+-- one, its properties and its body. Where the messages are delivered into the groups of the same
+-- store (`deliver` is there), keys and arguments end with those of their batch instead.
 local OUTBOX, OP = KEYS[5], KEYS[6]
 local BY, OP_ID, FINGERPRINT, WINDOW, MAX_DATA = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local WRITES = tonumber(ARGV[6])
@@ -212,6 +213,10 @@ local function apply()
   if refusal then
     return refusal
   end
+  local undelivered = deliver and deliver.refuses(6 + WRITES * 3 + 1, MESSAGES + 1)
+  if undelivered then
+    return undelivered
+  end
   local answer, writes = { text(counted.commit), AT }, #ARGV > MESSAGES
   for index = 1, WRITES do
     writes = writes or adds(planned[index])
@@ -227,7 +232,11 @@ local function apply()
   for index = 1, WRITES do
     answer[index + 2] = execute(commit, planned[index], counted.floor)
   end
-  post()
+  if deliver then
+    deliver.all()
+  else
+    post()
+  end
   finish(commit)
   if OP_ID ~= '' then
     local first = cmsgpack.pack({ fingerprint = FINGERPRINT, answer = answer })

@@ -237,42 +237,42 @@ local function make_room_for_one(head, at)
 end
 
 -- Tells a message to those who listen without a group.
-local function cast(rules, head, seq, body)
-  rules.cast = rules.cast + 1
-  local times = table.concat({ text(rules.cast), seq, text(head.delay), text(head.ttl) }, ':')
+local function cast(batch, head, seq, body)
+  batch.cast = batch.cast + 1
+  local times = table.concat({ text(batch.cast), seq, text(head.delay), text(head.ttl) }, ':')
   call('PUBLISH', META .. ':cast', times .. ':' .. body)
 end
 
 -- Takes one message in. One that is not accepted has written nothing.
-local function take_in_one(rules, head, schedule, key, value, body)
+local function take_in_one(batch, head, schedule, key, value, body)
   local earlier = accepted.known[key]
   if earlier then
     return repeated(earlier, value)
   end
-  if #head.route == 0 and rules.require_route then
+  if #head.route == 0 and batch.require_route then
     return 'N'
   end
-  local full = head.bounded and make_room_for_one(head, rules.now)
+  local full = head.bounded and make_room_for_one(head, batch.now)
   if full then
     return 'F' .. text(full.number)
   end
-  rules.seq = math.max(rules.seq + 1, rules.now)
-  local seq = text(rules.seq)
+  batch.seq = math.max(batch.seq + 1, batch.now)
+  local seq = text(batch.seq)
   accept(key, value .. seq .. #head.route)
-  if rules.heard then
-    cast(rules, head, seq, body)
+  if batch.heard then
+    cast(batch, head, seq, body)
   end
   if #head.route > 0 then
-    spread(head, rules.seq, seq, body, schedule)
+    spread(head, batch.seq, seq, body, schedule)
   end
   return 'A'
 end
 
--- Takes in the messages whose arguments begin at `a`, and the keys of their schedules at `k`.
-local function take_in_each(rules, groups, k, a, last)
-  local answers, failed, count = {}, {}, 0
-  for at = a, last, 4 do
-    local head = read_head(ARGV[at], groups)
+-- Takes in the messages of a batch.
+local function take_in_each(batch)
+  local answers, failed, count, k = {}, {}, 0, batch.schedules
+  for at = batch.first, batch.last, 4 do
+    local head = read_head(ARGV[at], batch.groups)
     local schedule
     if head.delay > 0 then
       schedule = KEYS[k]
@@ -280,7 +280,7 @@ local function take_in_each(rules, groups, k, a, last)
     end
     local answer = 'B'
     if head.key == '' or not failed[head.key] then
-      answer = take_in_one(rules, head, schedule, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+      answer = take_in_one(batch, head, schedule, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
     end
     if head.key ~= '' and not string.find(answer, '^[AD]') then
       failed[head.key] = true
@@ -291,36 +291,38 @@ local function take_in_each(rules, groups, k, a, last)
   return answers
 end
 
--- Takes messages in, whose keys begin at `k` and arguments at `a`; the last ends at `last`.
-local function take_in(k, a, last)
+-- The batch whose keys, after the shared ones, begin at `k` and whose arguments at `a`; nothing
+-- when the client's groups are not those of the server.
+local function open_batch(k, a, last)
   local meta = call('HMGET', META, 'epoch', 'seq', 'heard', 'cast')
   if (meta[1] or '') ~= ARGV[a] then
-    return { 'STALE' }
+    return nil
   end
-  local rules = {
+  local batch = {
     require_route = ARGV[a + 2] == '1', now = now(), seq = tonumber(meta[2] or 0),
-    cast = tonumber(meta[4] or 0),
+    cast = tonumber(meta[4] or 0), groups = {}, schedules = k + 2, first = a + 4, last = last,
   }
-  rules.heard = meta[3] and tonumber(meta[3]) > rules.now
-  local window, accepted_k = tonumber(ARGV[a + 1]), k
-  local groups, count = {}, tonumber(ARGV[a + 3])
-  k, a = k + 2, a + 4
-  for number = 1, count do
-    groups[number] = group_at(k, ARGV[a])
-    groups[number].number = number
-    k, a = k + PER_GROUP, a + 1
+  batch.heard = meta[3] and tonumber(meta[3]) > batch.now
+  for number = 1, tonumber(ARGV[a + 3]) do
+    local group = group_at(batch.schedules, ARGV[batch.first])
+    group.number = number
+    batch.groups[number] = group
+    batch.schedules, batch.first = batch.schedules + PER_GROUP, batch.first + 1
   end
   local keys = {}
-  for at = a + 1, last, 4 do
+  for at = batch.first + 1, last, 4 do
     keys[#keys + 1] = ARGV[at]
   end
-  accepted_at(accepted_k, window, rules.now, keys)
-  local answers = take_in_each(rules, groups, k, a, last)
+  accepted_at(k, tonumber(ARGV[a + 1]), batch.now, keys)
+  return batch
+end
+
+-- Writes what is on its way, and wakes those who wait.
+local function close_batch(batch)
   flush()
   in_parts('HSET', accepted.key, accepted.new)
-  call('HSET', META, 'seq', text(rules.seq), 'cast', text(rules.cast))
-  for _, group in ipairs(groups) do
+  call('HSET', META, 'seq', text(batch.seq), 'cast', text(batch.cast))
+  for _, group in ipairs(batch.groups) do
     wrap_up(group)
   end
-  return answers
 end
