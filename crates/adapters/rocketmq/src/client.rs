@@ -201,7 +201,9 @@ impl Client {
             loop {
                 // sleep: the pause between two looks
                 tokio::time::sleep(BROKERS_LOOK).await;
-                let Some(session) = weak.upgrade() else { return };
+                let Some(session) = weak.upgrade() else {
+                    return;
+                };
                 session.refresh().await;
             }
         };
