@@ -18,13 +18,8 @@ pub(crate) struct Server {
     pub(crate) persistence: String,
 }
 
-/// The settings that decide what survives.
-const SETTINGS: [&str; 4] = [
-    "appendonly",
-    "appendfsync",
-    "no-appendfsync-on-rewrite",
-    "save",
-];
+/// The settings that decide what survives: of the append-only file, and of snapshots.
+const SETTINGS: [&str; 2] = ["*append*", "save"];
 
 impl Server {
     /// Asks the server.
@@ -39,15 +34,13 @@ impl Server {
         });
         let info = fields(&info.await?);
         let mut settings = HashMap::new();
-        for name in SETTINGS {
-            if let Some(value) = setting(client, name).await {
-                settings.insert(name, value);
-            }
+        for pattern in SETTINGS {
+            settings.extend(settings_of(client, pattern).await);
         }
         Ok(Self::of(&info, &settings))
     }
 
-    fn of(info: &HashMap<String, String>, settings: &HashMap<&str, String>) -> Self {
+    fn of(info: &HashMap<String, String>, settings: &HashMap<String, String>) -> Self {
         let field = |name: &str| info.get(name).map(String::as_str);
         let (name, snapshots_only) = match (field("dragonfly_version"), field("valkey_version")) {
             (Some(version), _) => (
@@ -84,7 +77,7 @@ impl Server {
 /// What a server with an append-only file keeps.
 fn persistence(
     info: &HashMap<String, String>,
-    settings: &HashMap<&str, String>,
+    settings: &HashMap<String, String>,
 ) -> (Durability, String) {
     let setting = |name: &str| settings.get(name).map(String::as_str);
     let appends = match setting("appendonly") {
@@ -125,14 +118,12 @@ fn persistence(
     (durability, why.to_owned())
 }
 
-/// One setting; `None` when the server does not tell.
-async fn setting(client: &Client, name: &'static str) -> Option<String> {
+/// The settings of this pattern; none when the server does not tell.
+async fn settings_of(client: &Client, pattern: &'static str) -> HashMap<String, String> {
     let answer = client.run("info", false, |commands| async move {
-        commands
-            .config_get::<HashMap<String, String>, _>(name)
-            .await
+        commands.config_get(pattern).await
     });
-    answer.await.ok()?.remove(name)
+    answer.await.unwrap_or_default()
 }
 
 /// The fields of an answer to INFO.
@@ -225,7 +216,7 @@ mod tests {
         for (info, settings, name, durability, says) in table {
             let settings = settings
                 .into_iter()
-                .map(|(name, value)| (name, value.to_owned()));
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
             let server = Server::of(&fields(info), &settings.collect());
             assert_eq!(
                 (server.name.as_str(), server.durability),

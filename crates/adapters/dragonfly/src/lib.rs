@@ -3,7 +3,6 @@
 //! [`DragonflyFactory`] opens `dragonfly:`, `redis:` and `valkey:` URLs; [`Config`] tells their
 //! parameters.
 
-mod answer;
 mod backend;
 mod client;
 mod config;

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use fred::types::{Key, Value};
 use statehouse_contracts::{
     Applied, Conflict, ContentType, Envelope, Error, ErrorKind, Message, MessageDelivery,
-    Operation, Precondition, Result, RollbackTo, StateKey, Transaction, Write,
+    Operation, Precondition, Result, RollbackTo, StateKey, Transaction, Version, Write,
 };
 
 use super::version::moment;
 use super::{DragonflyState, MAX_DATA, scripts};
-use crate::answer::Answer;
 use crate::queue::deliver::Delivery;
+use crate::reply::{Reply, Row};
 use crate::time::micros;
 
 /// Applies `transaction`.
@@ -171,16 +171,13 @@ pub(super) fn text(value: impl ToString) -> Value {
 }
 
 fn read(answer: Value, transaction: &Transaction) -> Result<Applied> {
-    let mut answer = Answer::of(answer)?;
+    let mut answer = Reply::from(answer).row()?;
     let outcome = answer.text()?;
     match outcome.as_str() {
         "applied" | "replayed" => Ok(Applied {
             commit: answer.number()?,
             at: moment(&answer.text()?)?,
-            versions: answer
-                .rest()
-                .map(crate::answer::number)
-                .collect::<Result<_>>()?,
+            versions: versions(answer)?,
             replayed: outcome == "replayed",
         }),
         "conflicts" => Err(conflicts(answer, transaction)?),
@@ -194,12 +191,20 @@ fn read(answer: Value, transaction: &Transaction) -> Result<Applied> {
     .map_err(|error| error.with_operation("apply"))
 }
 
+fn versions(mut answer: Row) -> Result<Vec<Version>> {
+    let mut versions = Vec::new();
+    while !answer.is_empty() {
+        versions.push(answer.number()?);
+    }
+    Ok(versions)
+}
+
 fn write_at(transaction: &Transaction, index: usize) -> Result<&Write> {
     let write = transaction.writes.get(index);
     write.ok_or_else(|| Error::internal("the script names a write that there is not"))
 }
 
-fn conflicts(mut answer: Answer, transaction: &Transaction) -> Result<Error> {
+fn conflicts(mut answer: Row, transaction: &Transaction) -> Result<Error> {
     let mut conflicts = Vec::new();
     while !answer.is_empty() {
         let index = answer.number()?;
@@ -207,13 +212,13 @@ fn conflicts(mut answer: Answer, transaction: &Transaction) -> Result<Error> {
             index,
             key: write_at(transaction, index)?.key.clone(),
             current: answer.number()?,
-            live: answer.yes()?,
+            live: answer.next()?.is("1"),
         });
     }
     Ok(Error::conflicts(conflicts))
 }
 
-fn refusal(mut answer: Answer, transaction: &Transaction) -> Result<Error> {
+fn refusal(mut answer: Row, transaction: &Transaction) -> Result<Error> {
     let key = &write_at(transaction, answer.number()?)?.key;
     let (why, number): (String, u64) = (answer.text()?, answer.number()?);
     Ok(match why.as_str() {

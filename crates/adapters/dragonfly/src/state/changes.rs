@@ -17,8 +17,8 @@ use super::names::Names;
 use super::read::page_size;
 use super::version::{Stored, damaged, moment};
 use super::{DragonflyState, MAX_PAGE_BYTES, scripts};
-use crate::answer::Answer;
 use crate::client::Client;
+use crate::reply::{Reply, Row};
 use crate::time::{deadline, micros, timestamp};
 use crate::wake::Woken;
 
@@ -74,7 +74,7 @@ struct Extent {
 }
 
 impl Extent {
-    fn of(mut answer: Answer) -> Result<Self> {
+    fn of(mut answer: Row) -> Result<Self> {
         let log = answer.text()?;
         let mut place = || {
             Ok::<_, Error>(Place {
@@ -110,8 +110,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(log: &str, value: Value) -> Result<Self> {
-        let mut answer = Answer::of(value)?;
+    fn of(log: &str, reply: Reply) -> Result<Self> {
+        let mut answer = reply.row()?;
         let (position, stamp) = (answer.number()?, answer.text()?);
         Ok(Self {
             at: moment(&stamp)?,
@@ -125,17 +125,20 @@ impl Entry {
             version: answer.number()?,
             operation: operation(&answer.text()?)?,
             by: Principal::new(answer.text()?)?,
-            op_id: answer.optional()?.map(OpId::new).transpose()?,
+            op_id: answer
+                .optional()?
+                .map(|id| OpId::new(id.text()?))
+                .transpose()?,
             size: answer.number()?,
         })
     }
 
-    fn change(self, content: Value) -> Result<Change> {
-        let content = if content.is_null() {
+    fn change(self, content: Reply) -> Result<Change> {
+        let content = if content.is_none() {
             None
         } else {
-            let mut answer = Answer::of(content)?;
-            let stored = Stored::of(answer.value()?)?;
+            let mut answer = content.row()?;
+            let stored = Stored::of(answer.next()?)?;
             let data: Bytes = answer.bytes()?;
             stored.change(data)
         };
@@ -187,7 +190,7 @@ impl DragonflyState {
             .session
             .script(operation, &scripts::EXTENT, keys, vec![new_log()])
             .await?;
-        Extent::of(Answer::of(answer)?)
+        Extent::of(Reply::from(answer).row()?)
     }
 
     async fn page(&self, after: &Place, limit: usize) -> Result<ChangePage> {
@@ -199,14 +202,14 @@ impl DragonflyState {
             .session
             .script("changes", &scripts::PAGE, keys, arguments)
             .await?;
-        let mut answer = Answer::of(answer)?;
-        let extent = Extent::of(answer.list()?)?;
+        let mut answer = Reply::from(answer).row()?;
+        let extent = Extent::of(answer.next()?.row()?)?;
         let why = answer.text()?;
         if !why.is_empty() {
             return Err(extent.lost(&why).with_operation("changes"));
         }
-        let read = |value| Entry::of(&after.log, value);
-        let entries: Vec<Entry> = answer.list()?.rest().map(read).collect::<Result<_>>()?;
+        let read = |reply| Entry::of(&after.log, reply);
+        let entries: Vec<Entry> = answer.next()?.list()?.map(read).collect::<Result<_>>()?;
         self.show(after, entries).await
     }
 
@@ -236,7 +239,7 @@ impl DragonflyState {
             .session
             .script("changes", &scripts::CONTENT, keys, versions)
             .await?;
-        let contents = Answer::of(contents)?.rest();
+        let contents = Reply::from(contents).list()?;
         let changes = entries
             .into_iter()
             .zip(contents)
@@ -294,10 +297,10 @@ impl ChangeLog for DragonflyState {
             .session
             .script("follow", &scripts::FOLLOW, keys, arguments)
             .await?;
-        let mut answer = Answer::of(answer)?;
-        let extent = Extent::of(answer.list()?)?;
+        let mut answer = Reply::from(answer).row()?;
+        let extent = Extent::of(answer.next()?.row()?)?;
         match answer.text()?.as_str() {
-            "" => follower(&extent, answer.list()?),
+            "" => follower(&extent, answer.next()?.row()?),
             why => Err(extent.lost(why).with_operation("follow")),
         }
     }
@@ -310,8 +313,8 @@ impl ChangeLog for DragonflyState {
             .session
             .script("advance", &scripts::ADVANCE, keys, arguments)
             .await?;
-        let mut answer = Answer::of(answer)?;
-        let extent = Extent::of(answer.list()?)?;
+        let mut answer = Reply::from(answer).row()?;
+        let extent = Extent::of(answer.next()?.row()?)?;
         match answer.text()?.as_str() {
             "" => Ok(()),
             "unknown" => Err(Error::not_found(format!(
@@ -328,10 +331,10 @@ impl ChangeLog for DragonflyState {
             .session
             .script("followers", &scripts::FOLLOWERS, keys, vec![new_log()])
             .await?;
-        let mut answer = Answer::of(answer)?;
-        let extent = Extent::of(answer.list()?)?;
-        let read = |value| follower(&extent, Answer::of(value)?);
-        let mut all: Vec<Follower> = answer.list()?.rest().map(read).collect::<Result<_>>()?;
+        let mut answer = Reply::from(answer).row()?;
+        let extent = Extent::of(answer.next()?.row()?)?;
+        let read = |reply: Reply| follower(&extent, reply.row()?);
+        let mut all: Vec<Follower> = answer.next()?.list()?.map(read).collect::<Result<_>>()?;
         all.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(all)
     }
@@ -369,15 +372,15 @@ pub(super) async fn trim(client: &Client, names: &Names, bound: Trim) -> Result<
         let answer = client
             .script("trim", &scripts::TRIM, keys.to_vec(), arguments)
             .await?;
-        let mut answer = Answer::of(answer)?;
+        let mut answer = Reply::from(answer).row()?;
         trimmed += answer.number::<u64>()?;
-        if !answer.yes()? {
+        if !answer.next()?.is("1") {
             return Ok(trimmed);
         }
     }
 }
 
-fn follower(extent: &Extent, mut answer: Answer) -> Result<Follower> {
+fn follower(extent: &Extent, mut answer: Row) -> Result<Follower> {
     let name = FollowerName::new(answer.text()?)?;
     let place = Place {
         log: extent.head.log.clone(),
@@ -388,7 +391,7 @@ fn follower(extent: &Extent, mut answer: Answer) -> Result<Follower> {
         name,
         cursor: place.cursor(),
         lag: extent.head.position.saturating_sub(place.position),
-        lost: answer.yes()?,
+        lost: answer.next()?.is("1"),
         advanced_at: timestamp(answer.number()?),
     })
 }

@@ -7,8 +7,8 @@ use statehouse_contracts::{Namespace, Result};
 use super::apply::text;
 use super::names::Names;
 use super::scripts;
-use crate::answer::{Answer, number};
 use crate::keys::Role;
+use crate::reply::Reply;
 use crate::session::Store;
 
 /// How late a tombstone may be: housekeeping comes once a second, if the server answers.
@@ -26,9 +26,9 @@ pub(super) async fn sweep(store: &Store, namespace: &Namespace) -> Result<()> {
             .client
             .script("expire", &scripts::DUE, due, vec![text(BATCH)])
             .await?;
-        let members: Vec<String> = Answer::of(answer)?
-            .rest()
-            .map(crate::answer::text)
+        let members: Vec<String> = Reply::from(answer)
+            .list()?
+            .map(Reply::text)
             .collect::<Result<_>>()?;
         if members.is_empty() {
             return Ok(());
@@ -45,7 +45,8 @@ pub(super) async fn sweep(store: &Store, namespace: &Namespace) -> Result<()> {
             .client
             .script("expire", &scripts::SWEEP, keys, arguments)
             .await?;
-        tracing::trace!(swept = number::<u64>(swept)?, %namespace, "records have expired");
+        let swept: u64 = Reply::from(swept).number()?;
+        tracing::trace!(swept, %namespace, "records have expired");
         if !full {
             return Ok(());
         }

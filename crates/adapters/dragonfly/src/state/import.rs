@@ -7,7 +7,7 @@ use statehouse_contracts::{Error, Record, Result, Timestamp, Tombstone};
 
 use super::apply::text;
 use super::{DragonflyState, scripts};
-use crate::answer::{Answer, yes};
+use crate::reply::Reply;
 
 /// Imports what is newer than what is here, as one commit.
 pub(super) async fn import(state: &DragonflyState, records: Vec<Record>) -> Result<Vec<bool>> {
@@ -29,8 +29,8 @@ pub(super) async fn import(state: &DragonflyState, records: Vec<Record>) -> Resu
         .session
         .script("import", &scripts::IMPORT, keys, arguments)
         .await?;
-    let written = Answer::of(answer)?.rest();
-    Ok(written.map(|value| yes(&value)).collect())
+    let written = Reply::from(answer).list()?;
+    Ok(written.map(|reply| reply.is("1")).collect())
 }
 
 /// # Errors

@@ -14,7 +14,7 @@ use super::apply::text;
 use super::read::page_size;
 use super::version::{damaged, moment};
 use super::{DragonflyState, MAX_PAGE_BYTES, scripts};
-use crate::answer::{Answer, number, yes};
+use crate::reply::{Reply, Row};
 use crate::script::Script;
 use crate::time::{deadline, micros};
 use crate::wake::Woken;
@@ -71,7 +71,8 @@ impl DragonflyState {
         script: &'static Script,
         arguments: Vec<Value>,
     ) -> Result<()> {
-        match yes(&self.outbox(operation, script, arguments).await?) {
+        let answer = self.outbox(operation, script, arguments).await?;
+        match Reply::from(answer).is("1") {
             true => Ok(()),
             false => Err(lost().with_operation(operation)),
         }
@@ -85,15 +86,14 @@ impl DragonflyState {
                 .chain([text(MAX_PAGE_BYTES), text(LOOKS)]);
             let arguments = arguments.collect();
             let answer = self.outbox("outbox_read", &scripts::OUTBOX_READ, arguments);
-            let mut answer = Answer::of(answer.await?)?;
+            let mut answer = Reply::from(answer.await?).row()?;
             if answer.text()? == "lost" {
                 return Err(lost().with_operation("outbox_read"));
             }
-            let (last, more) = (answer.number()?, answer.yes()?);
-            let found = answer.list()?;
-            if !found.is_empty() || !more {
-                let read = |value| entry(Answer::of(value)?);
-                return found.rest().map(read).collect();
+            let (last, more) = (answer.number()?, answer.next()?.is("1"));
+            let mut found = answer.next()?.list()?.peekable();
+            if found.peek().is_some() || !more {
+                return found.map(|reply| entry(reply.row()?)).collect();
             }
             after = last;
         }
@@ -103,7 +103,7 @@ impl DragonflyState {
     async fn free(&self, operation: &'static str, position: u64, drop: bool) -> Result<()> {
         let arguments = vec![text(position), text(if drop { "1" } else { "" })];
         let answer = self.outbox(operation, &scripts::RELEASE, arguments).await?;
-        if yes(&answer) {
+        if Reply::from(answer).is("1") {
             return Ok(());
         }
         let message = format!("the outbox has no parked message at position {position}");
@@ -120,10 +120,11 @@ impl Outbox for DragonflyState {
         let answer = self
             .outbox("outbox_lease", &scripts::TAKE, arguments)
             .await?;
-        if answer.is_null() {
+        let answer = Reply::from(answer);
+        if answer.is_none() {
             return Ok(None);
         }
-        let (namespace, fence) = (&self.session.namespace, number::<u64>(answer)?);
+        let (namespace, fence) = (&self.session.namespace, answer.number::<u64>()?);
         Ok(Some(Lease {
             token: LeaseToken::new(format!("outbox.{namespace}.{fence}"))?,
             deadline: begun.checked_add(lease).unwrap_or(begun),
@@ -193,10 +194,8 @@ impl Outbox for DragonflyState {
     }
 
     async fn outbox_depth(&self) -> Result<u64> {
-        number(
-            self.outbox("outbox_depth", &scripts::DEPTH, Vec::new())
-                .await?,
-        )
+        let answer = self.outbox("outbox_depth", &scripts::DEPTH, Vec::new());
+        Reply::from(answer.await?).number()
     }
 
     async fn outbox_parked(
@@ -207,13 +206,13 @@ impl Outbox for DragonflyState {
         let after = after.map(parse).transpose()?.unwrap_or(0);
         let arguments = vec![text(after), text(page_size(limit)), text(MAX_PAGE_BYTES)];
         let answer = self.outbox("outbox_parked", &scripts::PARKED, arguments);
-        let mut answer = Answer::of(answer.await?)?;
+        let mut answer = Reply::from(answer.await?).row()?;
         let items: Vec<OutboxEntry> = answer
+            .next()?
             .list()?
-            .rest()
-            .map(|value| entry(Answer::of(value)?))
+            .map(|reply| entry(reply.row()?))
             .collect::<Result<_>>()?;
-        let more = answer.yes()?;
+        let more = answer.next()?.is("1");
         let last = items.last().filter(|_| more);
         let next = last.map(|last| PageCursor(last.position.to_string()));
         Ok(Page { items, next })
@@ -229,7 +228,7 @@ impl Outbox for DragonflyState {
 }
 
 /// Place, time, properties, body, and the reason of one that is parked.
-fn entry(mut answer: Answer) -> Result<OutboxEntry> {
+fn entry(mut answer: Row) -> Result<OutboxEntry> {
     let (position, at) = (answer.number()?, moment(&answer.text()?)?);
     let properties: BTreeMap<String, String> = serde_json::from_slice(&answer.bytes()?)
         .map_err(|error| damaged(format!("a message of the outbox cannot be read: {error}")))?;
@@ -239,7 +238,7 @@ fn entry(mut answer: Answer) -> Result<OutboxEntry> {
     };
     let parked = match answer.is_empty() {
         true => None,
-        false => answer.optional()?,
+        false => Some(answer.text()?),
     };
     Ok(OutboxEntry {
         position,

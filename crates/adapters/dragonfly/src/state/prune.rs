@@ -5,7 +5,7 @@ use statehouse_contracts::{Error, Id, Kind, Prune, Pruned, Result};
 use super::apply::text;
 use super::list::{Range, ids, kinds};
 use super::{DragonflyState, scripts};
-use crate::answer::Answer;
+use crate::reply::Reply;
 use crate::time::micros;
 
 /// How many keys one script looks at, and after how many versions it stops.
@@ -94,7 +94,7 @@ async fn step(
         .session
         .script("prune", &scripts::PRUNE, keys, arguments)
         .await?;
-    let mut answer = Answer::of(answer)?;
+    let mut answer = Reply::from(answer).row()?;
     let pruned = Pruned {
         versions: answer.number()?,
         keys: answer.number()?,

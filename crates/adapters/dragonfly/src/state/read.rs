@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use fred::types::{Key, Value};
+use fred::types::Key;
 use statehouse_contracts::{Error, HistoryQuery, Record, Result, StateKey, Version};
 
 use super::apply::{never, pruned, text};
 use super::version::{Stored, damaged, tombstone_of};
 use super::{DragonflyState, MAX_PAGE, MAX_PAGE_BYTES, scripts};
-use crate::answer::Answer;
+use crate::reply::Reply;
 
 /// How many records one script reads.
 const BATCH: usize = 500;
@@ -53,11 +53,10 @@ pub(super) async fn current(
         .session
         .script(operation, &scripts::GET, records, arguments)
         .await?;
-    let found = Answer::of(answer)?.rest();
     let found: Vec<Option<Record>> = batch
         .iter()
-        .zip(found)
-        .map(|(key, value)| record(key, value))
+        .zip(Reply::from(answer).list()?)
+        .map(|(key, reply)| record(key, reply))
         .collect::<Result<_>>()?;
     if found.is_empty() && !batch.is_empty() {
         return Err(damaged("no record is answered".to_owned()));
@@ -66,13 +65,13 @@ pub(super) async fn current(
 }
 
 /// Version, what it is, and its content; or nothing.
-fn record(key: &StateKey, value: Value) -> Result<Option<Record>> {
-    if value.is_null() {
+fn record(key: &StateKey, reply: Reply) -> Result<Option<Record>> {
+    if reply.is_none() {
         return Ok(None);
     }
-    let mut answer = Answer::of(value)?;
+    let mut answer = reply.row()?;
     let version = answer.number()?;
-    let stored = Stored::of(answer.value()?)?;
+    let stored = Stored::of(answer.next()?)?;
     Ok(Some(stored.record(key.clone(), version, answer.bytes()?)))
 }
 
@@ -88,14 +87,14 @@ pub(super) async fn version(
         .session
         .script("read_version", &scripts::READ_VERSION, keys, arguments)
         .await?;
-    let mut answer = Answer::of(answer)?;
+    let mut answer = Reply::from(answer).row()?;
     match answer.text()?.as_str() {
         "kept" => {
-            let stored = Stored::of(answer.value()?)?;
+            let stored = Stored::of(answer.next()?)?;
             Ok(stored.record(key.clone(), version, answer.bytes()?))
         }
         "expired" => {
-            let stored = Stored::of(answer.value()?)?;
+            let stored = Stored::of(answer.next()?)?;
             let before = stored.record(key.clone(), version - 1, Bytes::new());
             Ok(tombstone_of(before))
         }
@@ -125,28 +124,29 @@ pub(super) async fn history(
         .session
         .script("history", &scripts::HISTORY, keys, arguments)
         .await?;
-    let mut answer = Answer::of(answer)?;
-    let (versions, contents) = (answer.list()?, contents(answer.list()?)?);
-    let read = |value| {
-        let mut answer = Answer::of(value)?;
+    let mut answer = Reply::from(answer).row()?;
+    let versions = answer.next()?.list()?;
+    let contents = contents(answer.next()?)?;
+    let read = |reply: Reply| {
+        let mut answer = reply.row()?;
         let version = answer.number()?;
-        let stored = Stored::of(answer.value()?)?;
+        let stored = Stored::of(answer.next()?)?;
         let data = match contents.get(&stored.base) {
             Some(content) if stored.is_live() => content.slice(..stored.size.min(content.len())),
             _ => Bytes::new(),
         };
         Ok(stored.record(key.clone(), version, data))
     };
-    versions.rest().map(read).collect()
+    versions.map(read).collect()
 }
 
 /// Contents by the version where they begin.
-fn contents(answer: Answer) -> Result<HashMap<String, Bytes>> {
-    let read = |value| {
-        let mut answer = Answer::of(value)?;
+fn contents(reply: Reply) -> Result<HashMap<String, Bytes>> {
+    let read = |reply: Reply| {
+        let mut answer = reply.row()?;
         Ok((answer.text()?, answer.bytes()?))
     };
-    answer.rest().map(read).collect()
+    reply.list()?.map(read).collect()
 }
 
 /// The most entries of a page that was asked for with `limit`.

@@ -3,30 +3,30 @@
 use crate::queue::scripts as queue;
 use crate::script::Script;
 
-const VERSION: &str = include_str!("../lua/state/version.lua");
-const RECORD: &str = include_str!("../lua/state/record.lua");
-const COMMIT: &str = include_str!("../lua/state/commit.lua");
-const LOG: &str = include_str!("../lua/changes/log.lua");
-const FOLLOWER: &str = include_str!("../lua/changes/follower.lua");
-const LEASE: &str = include_str!("../lua/outbox/lease.lua");
-const ENTRIES: &str = include_str!("../lua/outbox/entries.lua");
+const VERSION: &str = include_str!("records/version.lua");
+const RECORD: &str = include_str!("records/record.lua");
+const COMMIT: &str = include_str!("records/commit.lua");
+const LOG: &str = include_str!("changes/log.lua");
+const FOLLOWER: &str = include_str!("changes/follower.lua");
+const LEASE: &str = include_str!("outbox/lease.lua");
+const ENTRIES: &str = include_str!("outbox/entries.lua");
 
 macro_rules! scripts {
     ($($kind:ident $name:ident = $title:literal, [$($part:expr),*], $file:literal;)*) => {
         $(pub(super) static $name: Script =
-            Script::$kind($title, &[$($part,)* include_str!(concat!("../lua/", $file))]);)*
+            Script::$kind($title, &[$($part,)* include_str!($file)]);)*
     };
 }
 
 scripts! {
-    writing APPLY = "apply", [VERSION, RECORD, COMMIT, "local deliver = nil\n"], "state/apply.lua";
-    writing IMPORT = "import", [VERSION, RECORD, COMMIT], "state/import.lua";
-    writing SWEEP = "sweep", [VERSION, RECORD, COMMIT], "state/sweep.lua";
-    writing PRUNE = "prune", [VERSION, RECORD], "state/prune.lua";
-    reading GET = "get", [VERSION, RECORD], "state/get.lua";
-    reading READ_VERSION = "read_version", [VERSION, RECORD], "state/version_read.lua";
-    reading HISTORY = "history", [VERSION, RECORD], "state/history.lua";
-    reading DUE = "due", [], "state/due.lua";
+    writing APPLY = "apply", [VERSION, RECORD, COMMIT, "local deliver = nil\n"], "records/apply.lua";
+    writing IMPORT = "import", [VERSION, RECORD, COMMIT], "records/import.lua";
+    writing SWEEP = "sweep", [VERSION, RECORD, COMMIT], "records/sweep.lua";
+    writing PRUNE = "prune", [VERSION, RECORD], "records/prune.lua";
+    reading GET = "get", [VERSION, RECORD], "records/get.lua";
+    reading READ_VERSION = "read_version", [VERSION, RECORD], "records/version_read.lua";
+    reading HISTORY = "history", [VERSION, RECORD], "records/history.lua";
+    reading DUE = "due", [], "records/due.lua";
 
     reading EXTENT = "extent", [LOG], "changes/extent.lua";
     reading PAGE = "page", [LOG], "changes/page.lua";
@@ -59,6 +59,6 @@ pub(super) static APPLY_LOCALLY: Script = Script::writing(
         queue::TAKE_IN,
         queue::DELIVER,
         "end\n",
-        include_str!("../lua/state/apply.lua"),
+        include_str!("records/apply.lua"),
     ],
 );

@@ -1,13 +1,12 @@
 //! What a version is, as scripts tell it.
 
 use bytes::Bytes;
-use fred::types::Value;
 use statehouse_contracts::{
     ChangeContent, ChangeData, ContentType, Error, ErrorKind, Principal, Record, Result, StateKey,
     Timestamp, Tombstone, Version,
 };
 
-use crate::answer::Answer;
+use crate::reply::Reply;
 
 /// A version without its number and its content.
 #[derive(Debug)]
@@ -27,8 +26,8 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn of(value: Value) -> Result<Self> {
-        let mut answer = Answer::of(value)?;
+    pub(super) fn of(reply: Reply) -> Result<Self> {
+        let mut answer = reply.row()?;
         let tombstone = match answer.text()?.as_str() {
             "l" => None,
             "d" => Some(Tombstone::Deleted),
@@ -38,15 +37,18 @@ impl Stored {
         let stored = Self {
             tombstone,
             content_type: ContentType::new(answer.text()?)?,
-            schema: answer.optional()?,
+            schema: answer.optional()?.map(Reply::text).transpose()?,
             created_at: moment(&answer.text()?)?,
             created_by: Principal::new(answer.text()?)?,
             updated_at: moment(&answer.text()?)?,
             updated_by: Principal::new(answer.text()?)?,
-            expires_at: answer.optional()?.map(|at| moment(&at)).transpose()?,
+            expires_at: answer
+                .optional()?
+                .map(|at| moment(&at.text()?))
+                .transpose()?,
             base: {
                 // When it expires, once more, for scripts.
-                answer.value()?;
+                answer.next()?;
                 answer.text()?
             },
             size: answer.number()?,
