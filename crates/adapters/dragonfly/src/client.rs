@@ -1,4 +1,4 @@
-//! The connections to the server: a few that carry all commands, and more for calls that block.
+//! The connections to the server: a few that carry all commands, and one more for subscriptions.
 //!
 //! A command is sent at most once: whether one that got no answer was carried out, only its caller
 //! can find out. A connection that broke is made again in the background, for ever; meanwhile
@@ -172,9 +172,11 @@ impl Client {
     }
 
     /// Replaces a connection that does not answer: it may be one whose other end is gone without a
-    /// word, which no further command would notice.
+    /// word, which no further command would notice. So one to a server that is a replica now: a
+    /// sentinel knows another.
     fn heal(&self, place: usize, fred: &Fred, error: &FredError) {
-        if *error.kind() == FredKind::Timeout {
+        let answers = *error.kind() != FredKind::Timeout;
+        if !answers || error.details().starts_with("READONLY") {
             self.replace(place, fred);
         }
     }
@@ -184,7 +186,7 @@ impl Client {
         if link.fred.id() != failed.id() {
             return;
         }
-        tracing::warn!("a connection to the server does not answer and is replaced");
+        tracing::warn!("a connection to the server is of no use and is replaced");
         let old = std::mem::replace(&mut *link, self.settings.link());
         drop(link);
         let patience = self.settings.timeout;
