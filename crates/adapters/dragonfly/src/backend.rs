@@ -21,7 +21,7 @@ use crate::producer::DragonflyProducer;
 use crate::queue::{self, Queues};
 use crate::session::Store;
 use crate::wake::Wakes;
-use crate::{references, state, tasks};
+use crate::{reference, state, tasks};
 
 /// The adapter's name.
 const NAME: &str = "dragonfly";
@@ -79,7 +79,7 @@ impl DragonflyBackend {
             records,
             outbox,
             tasks::witness(&keys(Role::Tasks)),
-            references::witness(&keys(Role::References)),
+            reference::witness(&keys(Role::References)),
             queue::witness(&keys(Role::Queue)),
         ]
     }
@@ -149,7 +149,7 @@ impl Backend for DragonflyBackend {
 
     async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
         let session = self.store.session(scope, Role::References).await?;
-        Ok(references::open(session))
+        Ok(reference::open(session))
     }
 
     async fn close(&self) -> Result<()> {

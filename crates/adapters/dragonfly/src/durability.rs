@@ -138,8 +138,17 @@ fn fields(info: &str) -> HashMap<String, String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn durability_follows_the_settings() {
+    /// What INFO says, what CONFIG GET says; the server's name, its durability, and a part of what
+    /// is told of it.
+    type Row = (
+        &'static str,
+        Vec<(&'static str, &'static str)>,
+        &'static str,
+        Durability,
+        &'static str,
+    );
+
+    fn table() -> [Row; 8] {
         let redis = "redis_version:7.0.15\r\naof_enabled:1";
         let valkey = "redis_version:7.2.4\nserver_name:valkey\nvalkey_version:8.1.1\naof_enabled:1";
         let dragonfly = "redis_version:7.4.0\ndragonfly_version:df-v1.31.0\n";
@@ -155,7 +164,7 @@ mod tests {
             ("appendfsync", "always"),
             ("no-appendfsync-on-rewrite", "yes"),
         ];
-        let table = [
+        [
             (
                 redis,
                 on("always"),
@@ -212,8 +221,12 @@ mod tests {
                 Durability::NONE,
                 "snapshots",
             ),
-        ];
-        for (info, settings, name, durability, says) in table {
+        ]
+    }
+
+    #[test]
+    fn durability_follows_the_settings() {
+        for (info, settings, name, durability, says) in table() {
             let settings = settings
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keys::Role;
 use crate::session::Store;
-use crate::{queue, references, state, tasks};
+use crate::{queue, reference, state, tasks};
 
 /// How often each namespace is looked after.
 const ROUND: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ async fn look_after(store: &Arc<Store>, namespace: &Namespace, round: u64) -> Re
         tasks::look_after(&store.begin(&scope, Role::Tasks)).await?;
     }
     if round > 0 && round.is_multiple_of(rounds_of(store.config.gc_interval)) {
-        references::look_after(&store.begin(&scope, Role::References)).await?;
+        reference::look_after(&store.begin(&scope, Role::References)).await?;
     }
     Ok(())
 }

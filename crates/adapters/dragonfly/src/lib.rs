@@ -13,7 +13,7 @@ mod housekeeping;
 mod keys;
 mod producer;
 mod queue;
-mod references;
+mod reference;
 mod reply;
 mod script;
 mod session;

@@ -24,7 +24,7 @@ use statehouse_contracts::{
 };
 
 use crate::keys::Keys;
-use crate::references::contents::Contents;
+use crate::reference::contents::Contents;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::time::micros;
