@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream;
 use statehouse_contracts::{
-    AdminCapability, Broadcast, Consumer, ConsumerCapability, DeadLetter, Declared, Delivery,
-    Error, Fencing, GroupName, GroupSpec, GroupStatus, KeyBlocking, MessageId, Namespace, Page,
-    PageCursor, Pattern, QueueAdmin, Receive, Result, Scope, Settle, Settled, Wake,
+    AdminCapability, Broadcast, Consumer, ConsumerCapability, Counts, DeadLetter, Declared,
+    Delivery, Error, Fencing, GroupName, GroupSpec, GroupStatus, KeyBlocking, MessageId, Namespace,
+    Page, PageCursor, Pattern, QueueAdmin, Receive, Result, Scope, Settle, Settled, Wake,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::broadcast::Hub;
 use crate::cluster::Cluster;
+use crate::counts;
 use crate::dead;
 use crate::groups::Group;
 use crate::pop::engine::{MAX_LEASE, MIN_LEASE, Pop, check_lease};
@@ -27,7 +28,7 @@ const ADMIN: AdminCapability = AdminCapability {
     list: true,
     pause: true,
     delete: true,
-    counts: false,
+    counts: true,
     counts_exact: false,
     oldest_age: false,
     peek: false,
@@ -224,6 +225,11 @@ impl QueueAdmin for RocketmqConsumer {
             self.pop.forget(&found.native);
         }
         Ok(deleted)
+    }
+
+    async fn counts(&self, group: &GroupName) -> Result<Counts> {
+        let group = self.look(group).await?;
+        counts::counts(&self.pop.cluster.groups, &group).await
     }
 
     async fn dead_letters(

@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod config;
 mod consumer;
+mod counts;
 mod dead;
 mod error;
 mod groups;

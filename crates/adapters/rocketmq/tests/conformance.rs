@@ -67,7 +67,7 @@ fn consumer() -> ConsumerCapability {
             list: true,
             pause: true,
             delete: true,
-            counts: false,
+            counts: true,
             counts_exact: false,
             oldest_age: false,
             peek: false,
