@@ -40,23 +40,10 @@ pub(crate) async fn counts(groups: &Groups, group: &Group) -> Result<Counts> {
     }
     Ok(Counts {
         ready,
-        dead: dead(groups, group).await?,
+        dead: dead::count(groups, group).await?,
         exact: false,
         ..Counts::default()
     })
-}
-
-/// How many dead letters there are.
-async fn dead(groups: &Groups, group: &Group) -> Result<u64> {
-    let (mut number, mut after) = (0, None);
-    loop {
-        let page = dead::list(groups, group, 0, after.as_ref()).await?;
-        number += page.items.len() as u64;
-        after = page.next;
-        if after.is_none() {
-            return Ok(number);
-        }
-    }
 }
 
 /// The queues of one broker from which the group has still something to get.

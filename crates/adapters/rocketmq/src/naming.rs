@@ -63,15 +63,6 @@ impl Naming {
         }
     }
 
-    /// The namespace whose topic this is.
-    pub(crate) fn namespace_of_topic(&self, topic: &str) -> Option<Namespace> {
-        let topic = topic.strip_suffix(PRIORITY).unwrap_or(topic);
-        match topic.strip_prefix(&self.topic)? {
-            "" => Some(Namespace::DEFAULT),
-            rest => Namespace::new(rest.strip_prefix('_')?).ok(),
-        }
-    }
-
     /// The consumer group of `group`; a dot becomes `%`.
     pub(crate) fn group(&self, namespace: &Namespace, group: &GroupName) -> CheetahString {
         let group = group.as_str().replace('.', "%");
@@ -156,22 +147,22 @@ mod tests {
             let native = naming.group(&namespace, &group);
             assert_eq!(
                 naming.read_group(&native),
-                Some((namespace.clone(), group)),
+                Some((namespace, group)),
                 "{native}"
             );
-            let topics = naming.topics(&namespace);
-            for topic in [topics.keyed, topics.priority] {
-                assert_eq!(
-                    naming.namespace_of_topic(&topic),
-                    Some(namespace.clone()),
-                    "{topic}"
-                );
-            }
         }
         for foreign in ["other_x_g", "agent_runtime_consumer_group", "SELF_TEST"] {
             assert_eq!(naming.read_group(foreign), None, "{foreign}");
         }
-        assert_eq!(naming.namespace_of_topic("TBW102"), None);
+    }
+
+    #[test]
+    fn the_default_namespace_has_the_bare_topic() {
+        let topics = naming().topics(&Namespace::DEFAULT);
+        assert_eq!(topics.keyed, "agent_state_updates");
+        assert_eq!(topics.priority, "agent_state_updates%priority");
+        let other = naming().topics(&Namespace::new("a-b").unwrap());
+        assert_eq!(other.keyed, "agent_state_updates_a-b");
     }
 
     #[test]

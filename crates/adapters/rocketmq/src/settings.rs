@@ -116,14 +116,10 @@ impl Settings {
         self.on("recallMessageEnable", false)
     }
 
-    /// Whether leases lie in a store of their own: what ends comes back sooner.
-    pub(crate) fn lease_store(&self) -> bool {
-        self.on("popConsumerKVServiceEnable", false)
-    }
-
-    /// How late a message may come back after its lease.
+    /// How late a message may come back after its lease: sooner where leases lie in a store of their
+    /// own.
     pub(crate) fn redelivery_lag(&self) -> Duration {
-        if self.lease_store() {
+        if self.on("popConsumerKVServiceEnable", false) {
             LAG_WITH_STORE
         } else {
             LAG_WITHOUT
@@ -188,7 +184,7 @@ struct Setting {
     lost: &'static str,
 }
 
-const SETTINGS: [Setting; 10] = [
+const SETTINGS: [Setting; 9] = [
     Setting {
         name: "flushDiskType",
         default: "ASYNC_FLUSH",
@@ -238,12 +234,6 @@ const SETTINGS: [Setting; 10] = [
         default: "true",
         good: |value| value == "false",
         lost: "a deleted group is made again by who still receives from it; set false",
-    },
-    Setting {
-        name: "enableLmq",
-        default: "false",
-        good: |_| true,
-        lost: "",
     },
     Setting {
         name: "fileReservedTime",
