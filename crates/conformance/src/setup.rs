@@ -78,6 +78,7 @@ pub(crate) struct Hooks {
     pub(crate) persistent: bool,
     pub(crate) damage: Option<Damages>,
     pub(crate) quota: Option<Quotas>,
+    pub(crate) cache: bool,
 }
 
 /// Why there is no server to run on.
@@ -169,6 +170,12 @@ impl Setup {
     /// Says that opening a URL again, also beside an open backend, finds the same data.
     pub fn persistent(mut self) -> Self {
         self.hooks.persistent = true;
+        self
+    }
+
+    /// Says that the backend has a cache of records that processes share.
+    pub fn cache(mut self) -> Self {
+        self.hooks.cache = true;
         self
     }
 

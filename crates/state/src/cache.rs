@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use statehouse_contracts::{Record, Result, StateKey, Timestamp, Version};
 use tokio::sync::OnceCell;
 
-use crate::{EventData, StateEvent};
+use crate::{EventData, SharedCache, StateEvent};
 
 /// How much is cached, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ impl Default for CacheOptions {
 pub struct StateCache {
     records: Cache<StateKey, Arc<Record>>,
     flights: Mutex<HashMap<StateKey, Arc<Flight>>>,
+    shared: OnceLock<SharedCache>,
 }
 
 /// One read under way.
@@ -87,7 +88,14 @@ impl StateCache {
         Self {
             records,
             flights: Mutex::default(),
+            shared: OnceLock::new(),
         }
+    }
+
+    /// From now on reads that miss go through `shared` too, and it hears of what this cache hears
+    /// of. The first one given counts.
+    pub fn share(&self, shared: SharedCache) {
+        let _ = self.shared.set(shared);
     }
 
     /// The record of `key`, from the cache or by `load`.
@@ -108,7 +116,11 @@ impl StateCache {
             let flight = &seat.flight;
             let read = || async {
                 metrics::counter!("statehouse_cache_misses_total").increment(1);
-                Ok(load().await?.map(Arc::new))
+                let record = match self.shared.get() {
+                    Some(shared) => shared.get(key, &load).await?,
+                    None => load().await?,
+                };
+                Ok(record.map(Arc::new))
             };
             let answer = match flight.answer.get_or_try_init(read).await {
                 Ok(answer) => answer.clone(),
@@ -132,6 +144,7 @@ impl StateCache {
 
     /// Takes note that `key` is at `version` now, or later.
     pub fn heard(&self, key: &StateKey, version: Version) {
+        self.tell_shared(key, version);
         if let Some(flight) = self.flights.lock().get(key) {
             flight.heard.fetch_max(version, Ordering::SeqCst);
         }
@@ -144,6 +157,7 @@ impl StateCache {
     /// Takes note of an event, with its data when the event has it. An echo that is not newer than
     /// what is cached changes nothing.
     pub fn heard_event(&self, event: &StateEvent) {
+        self.tell_shared(&event.key, event.version);
         if let Some(flight) = self.flights.lock().get(&event.key) {
             flight.heard.fetch_max(event.version, Ordering::SeqCst);
         }
@@ -158,6 +172,9 @@ impl StateCache {
 
     /// Forgets everything: events may have been missed.
     pub fn flush(&self) {
+        if let Some(shared) = self.shared.get() {
+            shared.flush();
+        }
         for flight in self.flights.lock().values() {
             flight.heard.store(GAP, Ordering::SeqCst);
         }
@@ -171,6 +188,12 @@ impl StateCache {
             cache: self,
             key,
             flight,
+        }
+    }
+
+    fn tell_shared(&self, key: &StateKey, version: Version) {
+        if let Some(shared) = self.shared.get() {
+            shared.heard(key, version);
         }
     }
 

@@ -79,6 +79,7 @@ mod processor;
 mod relay;
 mod retention;
 mod service;
+mod shared;
 mod trio;
 mod watch;
 
@@ -95,5 +96,6 @@ pub use processor::{
 pub use relay::{Relay, RelayOptions};
 pub use retention::{Retention, RetentionOptions};
 pub use service::StateService;
+pub use shared::{SharedCache, SharedCacheOptions};
 pub use trio::{ReplicaMode, RoleStatus, Source, Trio, TrioOptions, TrioRead, TrioStatus};
 pub use watch::{Watch, WatchFilter};

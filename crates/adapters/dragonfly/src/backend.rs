@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
 use futures::future::try_join_all;
 use statehouse_contracts::{
-    Backend, BackendInfo, Consumer, Endpoint, Factory, Namespace, Producer, ReferenceStore, Result,
-    Scope, StateManager, TaskStack,
+    Backend, BackendInfo, Consumer, Endpoint, Factory, Namespace, Producer, RecordCache,
+    ReferenceStore, Result, Scope, StateManager, TaskStack,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::producer::DragonflyProducer;
 use crate::queue::{self, Queues};
 use crate::session::Store;
 use crate::wake::Wakes;
-use crate::{reference, state, tasks};
+use crate::{cache, reference, state, tasks};
 
 /// The adapter's name.
 const NAME: &str = "dragonfly";
@@ -150,6 +150,10 @@ impl Backend for DragonflyBackend {
     async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
         let session = self.store.session(scope, Role::References).await?;
         Ok(reference::open(session))
+    }
+
+    async fn cache(&self, scope: &Scope) -> Result<Arc<dyn RecordCache>> {
+        Ok(cache::open(self.store.session(scope, Role::Cache).await?))
     }
 
     async fn close(&self) -> Result<()> {

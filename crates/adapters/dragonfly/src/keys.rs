@@ -10,6 +10,7 @@ pub(crate) enum Role {
     Queue,
     Tasks,
     References,
+    Cache,
 }
 
 impl Role {
@@ -19,6 +20,7 @@ impl Role {
             Role::Queue => 'q',
             Role::Tasks => 't',
             Role::References => 'r',
+            Role::Cache => 'c',
         }
     }
 }

@@ -4,6 +4,7 @@
 //! parameters.
 
 mod backend;
+mod cache;
 mod client;
 mod config;
 mod consumer;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Setup::new(DragonflyFactory, expected(service))
             .opened_with("check_keys=true")
             .persistent()
+            .cache()
             .quota_by("quota=1048576")
             .damage(|damage| Box::pin(flip(damage)))
     })
