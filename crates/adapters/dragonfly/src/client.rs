@@ -18,7 +18,7 @@ use fred::types::{Key, Value};
 use parking_lot::RwLock;
 use statehouse_contracts::{Error, ErrorKind, Result, Secret};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Node, Target};
 use crate::error::map;
@@ -81,7 +81,12 @@ impl Client {
         A: Future<Output = Result<T, FredError>>,
     {
         let (place, fred) = self.connected(operation).await?;
-        let answer = call(fred.with_options(&self.options)).await;
+        let answer = call(fred.with_options(&self.options));
+        // Beside the library's own limit, so that nothing in it can hold a caller for longer.
+        let answer = match timeout(self.settings.timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(FredError::new(FredKind::Timeout, "Request timed out.")),
+        };
         answer.map_err(|error| {
             self.heal(place, &fred, &error);
             map(operation, error, mutates)
