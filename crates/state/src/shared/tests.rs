@@ -126,6 +126,7 @@ async fn read(shared: &SharedCache, stored: Version) -> Version {
 async fn until(what: &str, done: impl Fn() -> bool) {
     let waiting = async {
         while !done() {
+            // sleep: the pause between two looks
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
