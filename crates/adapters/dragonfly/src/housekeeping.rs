@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use statehouse_contracts::{Namespace, Principal, Result, Scope};
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,6 +13,8 @@ use crate::keys::Role;
 use crate::session::Store;
 use crate::{queue, reference, state, tasks};
 
+/// How many namespaces are looked after side by side.
+const AT_ONCE: usize = 32;
 /// How often each namespace is looked after.
 const ROUND: Duration = Duration::from_secs(1);
 /// In which rounds a namespace is entered again, which a server that went back to an older
@@ -58,11 +61,17 @@ async fn rounds(store: Weak<Store>) {
     for round in 0.. {
         ticks.tick().await;
         let Some(store) = store.upgrade() else { return };
-        for namespace in store.houses.all() {
-            if let Err(error) = look_after(&store, &namespace, round).await {
-                tracing::debug!(%error, %namespace, "housekeeping is put off");
-            }
-        }
+        let houses = stream::iter(store.houses.all());
+        houses
+            .for_each_concurrent(AT_ONCE, |namespace| {
+                let store = &store;
+                async move {
+                    if let Err(error) = look_after(store, &namespace, round).await {
+                        tracing::debug!(%error, %namespace, "housekeeping is put off");
+                    }
+                }
+            })
+            .await;
     }
 }
 

@@ -288,8 +288,7 @@ mod tests {
         );
         ear.tell(&first);
         ear.tell(&second);
-        assert_eq!(ear.next(), Err(None), "nothing is due");
-        assert_eq!(ear.next(), Err(Some(second.due)));
+        assert_eq!(ear.next(), Err(Some(second.due)), "nothing is due");
         ear.take_back(second.received.message.id.0.as_bytes());
         assert_eq!(ear.next(), Err(Some(first.due)));
     }
