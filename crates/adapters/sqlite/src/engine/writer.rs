@@ -50,7 +50,8 @@ pub(super) fn start(
     let shared = Arc::new(Shared::new(path, options));
     let readers = readers::start(&shared, &shared.path, &shared.options)
         .inspect_err(|_| shared.readers.close())?;
-    let checkpointer = Checkpointer::attach(&mut connection, &shared)?;
+    let checkpointer =
+        Checkpointer::attach(&mut connection, &shared).inspect_err(|_| shared.readers.close())?;
     let of_thread = Arc::clone(&shared);
     thread::Builder::new()
         .name("sqlite-writer".to_owned())
