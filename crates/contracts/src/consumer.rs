@@ -168,7 +168,7 @@ pub enum SettleAction {
     Nack {
         /// The wait; the group's backoff when not given.
         delay: Option<Duration>,
-        /// What went wrong, kept with the message; up to 4 KiB.
+        /// What went wrong, kept with the message; up to 4 KiB. `None` is kept as `nacked`.
         error: Option<String>,
     },
     /// It becomes the group's dead letter now.

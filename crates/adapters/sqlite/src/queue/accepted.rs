@@ -29,7 +29,7 @@ impl Accepted {
             ));
         }
         Admission::Accepted(Sent {
-            id: message.id,
+            id: self.id,
             routed: Some(self.routed),
             duplicate_of: Some(self.id),
         })

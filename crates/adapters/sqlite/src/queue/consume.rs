@@ -56,18 +56,42 @@ pub(crate) async fn receive(
         ..receive
     };
     let until = time::deadline(wanted.wait);
+    loop {
+        let found = take(session, name, wanted, until).await?;
+        let Some((batch, asked)) = found else {
+            return Ok(Vec::new());
+        };
+        let (deliveries, unreadable) = deliveries(batch, name, asked)?;
+        if !unreadable.is_empty() {
+            tracing::error!(group = %name, messages = unreadable.len(), "stored messages cannot be read");
+            settle(session, unreadable).await?;
+        }
+        if !deliveries.is_empty() {
+            return Ok(deliveries);
+        }
+        // All of them were damaged: what lies behind them may be whole.
+    }
+}
+
+/// Leases up to `max` messages: at once what is there, else waits for the first.
+async fn take(
+    session: &Session,
+    name: &GroupName,
+    wanted: Receive,
+    until: tokio::time::Instant,
+) -> Result<Option<(Batch, Instant)>> {
     let group = match look(session, name, wanted, None).await? {
-        (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
+        (Look::Leased(batch), asked) => return Ok(Some((batch, asked))),
         (Look::Nothing { group, .. }, _) => group,
     };
     if tokio::time::Instant::now() >= until {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut listener = session.listen(&[ready_channel(group)]);
     let waiting = Waiting::new(&session.store.engine, wanted.max, wanted.lease);
     loop {
         let next = match look(session, name, wanted, Some(waiting.slot())).await? {
-            (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
+            (Look::Leased(batch), asked) => return Ok(Some((batch, asked))),
             (Look::Nothing { next, .. }, _) => next,
         };
         let wake = next.map_or(until, |next| instant(next).min(until));
@@ -76,11 +100,11 @@ pub(crate) async fn receive(
             woken = session.wait(&mut listener, wake) => woken,
         };
         if let Some((batch, asked)) = waiting.take() {
-            return deliveries(batch, name, asked);
+            return Ok(Some((batch, asked)));
         }
         woken?;
         if tokio::time::Instant::now() >= until {
-            return Ok(Vec::new());
+            return Ok(None);
         }
     }
 }
@@ -159,10 +183,18 @@ impl Drop for Handover<'_> {
     }
 }
 
-fn deliveries(batch: Batch, name: &GroupName, asked: Instant) -> Result<Vec<Delivery>> {
+/// The deliveries of a batch; and for each message that cannot be read, the settle that makes it
+/// the group's dead letter, so that it holds up no other.
+fn deliveries(
+    batch: Batch,
+    name: &GroupName,
+    asked: Instant,
+) -> Result<(Vec<Delivery>, Vec<Settle>)> {
     let deadline = asked.checked_add(batch.lease).unwrap_or(asked);
     let size = u32::try_from(batch.messages.len()).unwrap_or(u32::MAX);
-    let deliver = |(stored, place): (Stored, u32)| {
+    let mut deliveries = Vec::with_capacity(batch.messages.len());
+    let mut unreadable = Vec::new();
+    for (stored, place) in batch.messages.into_iter().zip(0..) {
         let token = Token {
             group: batch.group,
             deadline: batch.deadline,
@@ -171,18 +203,25 @@ fn deliveries(batch: Batch, name: &GroupName, asked: Instant) -> Result<Vec<Deli
             place,
             size,
         };
-        Ok(Delivery {
-            // The row was read before this attempt was counted.
-            attempt: stored.held.attempts + 1,
-            received: stored.received()?,
-            group: name.clone(),
-            lease: Lease {
-                token: token.seal()?,
-                deadline,
-            },
-        })
-    };
-    batch.messages.into_iter().zip(0..).map(deliver).collect()
+        // The row was read before this attempt was counted.
+        let attempt = stored.held.attempts + 1;
+        let token = token.seal()?;
+        match stored.received() {
+            Ok(received) => deliveries.push(Delivery {
+                received,
+                group: name.clone(),
+                attempt,
+                lease: Lease { token, deadline },
+            }),
+            Err(problem) => unreadable.push(Settle {
+                token,
+                action: SettleAction::DeadLetter {
+                    reason: format!("unreadable: {}", problem.message()),
+                },
+            }),
+        }
+    }
+    Ok((deliveries, unreadable))
 }
 
 /// Settles each; one answer per item, in the same order.
@@ -336,7 +375,7 @@ pub(crate) async fn peek(
     let messages = on_group(session, "peek", group, peek).await?;
     let shown = |stored: Stored| {
         let attempts = stored.held.attempts;
-        Ok((stored.received()?, attempts))
+        Ok((stored.shown()?, attempts))
     };
     messages.into_iter().map(shown).collect()
 }

@@ -77,7 +77,7 @@ const NEXT_OF_KEY: &str = "DELETE FROM queue_waiting WHERE grp = ?1 AND key = ?2
 const BURY: &str = "INSERT INTO queue_dead
     (grp, seq, rank, due, attempts, key, expires, shared, at, reason, id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-        (SELECT substr(meta, 2, 16) FROM queue_message WHERE seq = ?2))";
+        coalesce((SELECT substr(meta, 2, 16) FROM queue_message WHERE seq = ?2), zeroblob(16)))";
 
 /// Moves messages of one group within a job.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rusqlite::Row;
-use statehouse_contracts::{GroupName, Receive, Received, Result, Topic};
+use statehouse_contracts::{GroupName, Message, Receive, Received, Result, Topic};
 
 use super::{
     Count, groups,
@@ -81,17 +81,37 @@ impl Stored {
     }
 
     /// The message and its times.
-    pub(super) fn received(self) -> Result<Received> {
-        let message = meta::decode(
-            &self.meta.unwrap_or_default(),
-            Bytes::from(self.payload.unwrap_or_default()),
-        )?;
-        Ok(Received {
+    ///
+    /// # Errors
+    /// `Corrupted` when it cannot be read.
+    pub(super) fn received(mut self) -> Result<Received> {
+        let (blob, payload) = self.parts();
+        let message = meta::decode(&blob, payload)?;
+        Ok(self.timed(message))
+    }
+
+    /// The message and its times, to be looked at; of one that cannot be read, what is left.
+    pub(super) fn shown(mut self) -> Result<Received> {
+        let (blob, payload) = self.parts();
+        let message = match meta::decode(&blob, payload.clone()) {
+            Ok(message) => message,
+            Err(problem) => meta::salvage(&blob, payload, &problem)?,
+        };
+        Ok(self.timed(message))
+    }
+
+    fn parts(&mut self) -> (Vec<u8>, Bytes) {
+        let payload = self.payload.take().unwrap_or_default();
+        (self.meta.take().unwrap_or_default(), Bytes::from(payload))
+    }
+
+    fn timed(&self, message: Message) -> Received {
+        Received {
             message,
             sent_at: timestamp(self.sent_at.unwrap_or_default()),
             due_at: timestamp(self.held.due),
             expires_at: self.held.expires.map(timestamp),
-        })
+        }
     }
 }
 
