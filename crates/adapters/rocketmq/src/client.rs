@@ -197,7 +197,7 @@ impl Client {
     fn go_on_in(&self, session: Arc<Session>) {
         let (weak, closing) = (Arc::downgrade(&session), self.closing.clone());
         *self.state.write() = State::Up(session);
-        let watch = async move {
+        let watch = Box::pin(async move {
             loop {
                 // sleep: the pause between two looks
                 tokio::time::sleep(BROKERS_LOOK).await;
@@ -206,7 +206,7 @@ impl Client {
                 };
                 session.refresh().await;
             }
-        };
+        });
         tokio::spawn(async move { closing.run_until_cancelled(watch).await });
     }
 

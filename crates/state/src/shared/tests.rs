@@ -9,10 +9,13 @@ use statehouse_contracts::{ContentType, ErrorKind, Principal};
 use super::*;
 use crate::{CacheOptions, StateCache};
 
+/// Each key's newest version seen, and its record where one is kept.
+type Kept = HashMap<StateKey, (Version, Option<Record>)>;
+
 /// A shared cache in this process, which can fail and can hang.
 #[derive(Debug, Default)]
 struct Fake {
-    kept: Mutex<(u64, HashMap<StateKey, (Version, Option<Record>)>)>,
+    kept: Mutex<(u64, Kept)>,
     fails: AtomicBool,
     hangs: AtomicBool,
     looks: AtomicU64,
