@@ -81,21 +81,14 @@ pub(crate) struct Hooks {
     pub(crate) cache: bool,
 }
 
-/// Why there is no server to run on.
-#[derive(Clone, Debug)]
-pub(crate) struct Absent {
-    why: String,
-    /// Also where servers are required.
-    pub(crate) excused: bool,
-}
-
 /// An adapter under test: how it is opened, and what it is expected to do.
 #[derive(Clone)]
 pub struct Setup {
     pub(crate) label: String,
     pub(crate) factory: Arc<dyn Factory>,
     pub(crate) expected: Expected,
-    pub(crate) places: std::result::Result<Places, Absent>,
+    /// Where to run, or why there is no server.
+    pub(crate) places: std::result::Result<Places, String>,
     pub(crate) hooks: Hooks,
     ready: Option<Places>,
     query: Option<&'static str>,
@@ -111,10 +104,7 @@ impl Setup {
         let variable = Self::variable(factory.name());
         let places = match std::env::var(&variable) {
             Ok(url) => Ok(Arc::new(move || Ok(Place::new(url.clone()))) as Places),
-            Err(_) => Err(Absent {
-                why: format!("{variable} is not set"),
-                excused: false,
-            }),
+            Err(_) => Err(format!("{variable} is not set")),
         };
         Self {
             label: String::new(),
@@ -153,11 +143,9 @@ impl Setup {
         self
     }
 
-    /// Says why there is no server: all trials are ignored, or fail with `CONFORMANCE_REQUIRE=1`
-    /// unless `excused`.
-    pub fn without_server(mut self, why: impl Into<String>, excused: bool) -> Self {
-        let why = why.into();
-        self.places = Err(Absent { why, excused });
+    /// Says why there is no server: all trials are ignored, or fail with `CONFORMANCE_REQUIRE=1`.
+    pub fn without_server(mut self, why: impl Into<String>) -> Self {
+        self.places = Err(why.into());
         self
     }
 
@@ -217,7 +205,7 @@ impl Setup {
                 Some(query) => make()?.with_query(query),
                 None => make()?,
             }),
-            Err(absent) => Err(Error::new(ErrorKind::Unavailable, absent.why.clone())),
+            Err(absent) => Err(Error::new(ErrorKind::Unavailable, absent.clone())),
         }
     }
 
@@ -231,8 +219,7 @@ impl Setup {
 
     /// Whether its trials are shown as ignored.
     pub(crate) fn is_ignored(&self) -> bool {
-        let absent = self.places.as_ref().err();
-        absent.is_some_and(|absent| absent.excused || !required())
+        self.places.is_err() && !required()
     }
 }
 

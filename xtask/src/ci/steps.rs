@@ -127,7 +127,7 @@ pub(super) fn images() -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     let what = absent.join("; ");
-    Ok(Outcome::Partly(format!("{what}: its tests are ignored")))
+    Ok(Outcome::Partly(format!("{what}: there are no tests on it")))
 }
 
 /// Each example ends by itself, in a folder of its own.

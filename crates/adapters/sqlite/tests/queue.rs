@@ -423,13 +423,12 @@ async fn a_message_that_cannot_be_read_becomes_a_dead_letter_and_holds_up_no_oth
         producer.send_one(message.clone()).await.unwrap();
     }
     let file = Connection::open(&path).unwrap();
-    file.execute(
-        "UPDATE queue_message SET meta = substr(meta, 1, 19) WHERE payload = 'cut'",
-        (),
-    )
-    .unwrap();
-    file.execute("DELETE FROM queue_message WHERE payload = 'gone'", ())
-        .unwrap();
+    let damage = |sql: &str, payload: &[u8]| {
+        assert_eq!(file.execute(sql, [payload]).unwrap(), 1, "{sql}");
+    };
+    let cut_short = "UPDATE queue_message SET meta = substr(meta, 1, 19) WHERE payload = ?";
+    damage(cut_short, b"cut");
+    damage("DELETE FROM queue_message WHERE payload = ?", b"gone");
 
     let peeked = consumer.peek(&group, 9).await.unwrap();
     assert_eq!(peeked.len(), 3);

@@ -306,7 +306,7 @@ fn lists_go_on_where_they_ended() {
                 .text();
         }
         ids.sort();
-        let references = pages(place, &["ref", "list"], |item| &item["reference"]["id"]);
+        let references = pages(place, &["ref", "list"], |item| &item["id"]);
         assert_eq!(references, ids);
         let tasks = pages(place, &["task", "list"], |item| &item["id"]);
         assert_eq!(tasks, ["three", "two", "one"]);

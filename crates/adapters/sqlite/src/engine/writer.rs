@@ -57,6 +57,8 @@ pub(super) fn start(
         .name("sqlite-writer".to_owned())
         .spawn(move || {
             let _ended = Ended(Arc::clone(&of_thread));
+            // Closed before it is said that the file is.
+            let connection = connection;
             Writer::new(&connection, checkpointer, of_thread).run(readers);
         })
         .map_err(|error| {
