@@ -8,6 +8,7 @@
 
 use std::{
     cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -21,7 +22,7 @@ use super::{
     checkpoint::Checkpointer,
     handle::Shared,
     inbox::Taken,
-    job::{Job, Ran},
+    job::{Job, Ran, panic_message},
     open, readers,
     statements::Statements,
     transaction::{GroupState, Wakes},
@@ -298,12 +299,23 @@ impl<'c> Writer<'c> {
     fn run_all(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
         let begun = Instant::now();
         let tx = Tx::new(self.connection, &self.statements, now, &self.group);
+        let together = jobs.len() > 1 && guard == Guard::None;
         let mut done = 0;
         for job in jobs {
+            if !together {
+                self.group.borrow_mut().begin_unit();
+            }
             self.group.borrow_mut().begin_job();
             guard.before(self.connection)?;
             let changes = self.connection.total_changes();
-            let ran = job.run(&tx);
+            let mut ran = job.run(&tx);
+            if !together
+                && ran == Ran::Accepted
+                && let Err(error) = self.end_unit(&tx)
+            {
+                job.fail(error);
+                ran = Ran::Refused;
+            }
             let ended = self.connection.is_autocommit();
             if ended && ran == Ran::Accepted {
                 job.fail(EngineError::TransactionEnded);
@@ -320,7 +332,19 @@ impl<'c> Writer<'c> {
                 break;
             }
         }
+        if together {
+            // Alone, the job at fault gets the error.
+            self.end_unit(&tx).map_err(|_| Spoiled::ByJob)?;
+        }
         Ok(done)
+    }
+
+    /// Does what jobs have left for the end of their unit.
+    fn end_unit(&self, tx: &Tx<'_>) -> Result<(), EngineError> {
+        let at_end = self.group.borrow_mut().take_at_end();
+        let run = || at_end.iter().try_for_each(|run| run(tx));
+        catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
     }
 
     fn roll_back(&self) {
@@ -365,7 +389,7 @@ fn refuse_all(jobs: &mut [Box<dyn Job>], error: &EngineError) -> usize {
 }
 
 /// Whether each job of a pass has a savepoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     None,
     Savepoint,
