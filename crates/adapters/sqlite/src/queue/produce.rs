@@ -47,8 +47,7 @@ enum Lone {
 /// Sends one message without what only a batch needs.
 async fn send_lone(session: &Session, message: &Arc<Message>, options: SendOptions) -> Lone {
     let prepared = match Prepared::new(message) {
-        // Moved a few times on its way to the writer.
-        Ok(prepared) => Box::new(prepared),
+        Ok(prepared) => prepared,
         Err(error) => return Lone::Answered(Err(error)),
     };
     let rules = send::rules(session.ns, session.config(), options.require_route);
