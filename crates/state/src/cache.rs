@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ pub struct StateCache {
     records: Cache<StateKey, Arc<Record>>,
     flights: Mutex<HashMap<StateKey, Arc<Flight>>>,
     shared: OnceLock<SharedCache>,
+    suspended: AtomicBool,
 }
 
 /// One read under way.
@@ -89,7 +90,25 @@ impl StateCache {
             records,
             flights: Mutex::default(),
             shared: OnceLock::new(),
+            suspended: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps nothing and serves nothing until [`resume`](Self::resume): what other processes write
+    /// cannot be heard of.
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::SeqCst);
+        self.flush();
+    }
+
+    /// Caches again, beginning with nothing.
+    pub fn resume(&self) {
+        self.flush();
+        self.suspended.store(false, Ordering::SeqCst);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::SeqCst)
     }
 
     /// From now on reads that miss go through `shared` too, and it hears of what this cache hears
@@ -108,6 +127,10 @@ impl StateCache {
         Fut: Future<Output = Result<Option<Record>>>,
     {
         loop {
+            if self.is_suspended() {
+                metrics::counter!("statehouse_cache_misses_total").increment(1);
+                return Ok(load().await?.map(Arc::new));
+            }
             if let Some(record) = self.peek(key) {
                 metrics::counter!("statehouse_cache_hits_total").increment(1);
                 return Ok(Some(record));
@@ -137,6 +160,9 @@ impl StateCache {
 
     /// The record of `key` when it is cached and has not expired.
     pub fn peek(&self, key: &StateKey) -> Option<Arc<Record>> {
+        if self.is_suspended() {
+            return None;
+        }
         let record = self.records.get(key)?;
         let expired = record.expires_at.is_some_and(|at| at <= Timestamp::now());
         if expired { None } else { Some(record) }
@@ -319,6 +345,18 @@ mod tests {
             .await
             .unwrap()
             .map_or(0, |record| record.version)
+    }
+
+    #[tokio::test]
+    async fn a_suspended_cache_serves_and_keeps_nothing() {
+        let cache = StateCache::new(CacheOptions::default());
+        assert_eq!(version(&cache, 1).await, 1);
+        cache.suspend();
+        assert_eq!(version(&cache, 2).await, 2);
+        assert_eq!(version(&cache, 3).await, 3);
+        cache.resume();
+        assert_eq!(version(&cache, 4).await, 4);
+        assert_eq!(version(&cache, 5).await, 4);
     }
 
     #[tokio::test]
