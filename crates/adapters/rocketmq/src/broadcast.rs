@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use parking_lot::Mutex;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use statehouse_contracts::{
-    Broadcast, BroadcastEvent, Error, Namespace, Pattern, Received, Result,
+    Broadcast, BroadcastEvent, Error, ErrorKind, Namespace, Pattern, Received, Result,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,6 +64,8 @@ struct Listener {
     /// What lies before was sent before it listened.
     from: Ends,
     events: Mutex<VecDeque<BroadcastEvent>>,
+    /// Why it could not hear, since it was last asked.
+    trouble: Mutex<Option<Error>>,
     bell: Notify,
 }
 
@@ -88,6 +90,7 @@ impl Hub {
             pattern: pattern.clone(),
             from,
             events: Mutex::default(),
+            trouble: Mutex::default(),
             bell: Notify::new(),
         });
         space.listeners.lock().push(Arc::downgrade(&listener));
@@ -166,7 +169,8 @@ async fn follow(cluster: Arc<Cluster>, space: Weak<Space>, line: Line, mut at: i
                     space.tell(&line, &message);
                 }
             }
-            Err(_) => {
+            Err(error) => {
+                space.tell_trouble(&error);
                 drop(space);
                 // sleep: the pause after a failure; what is sent meanwhile is read afterwards
                 tokio::time::sleep(PAUSE).await;
@@ -207,6 +211,10 @@ impl Space {
         self.each(|listener| listener.miss(missed));
     }
 
+    fn tell_trouble(&self, error: &Error) {
+        self.each(|listener| listener.trouble(error));
+    }
+
     fn each(&self, tell: impl Fn(&Listener)) {
         self.listeners
             .lock()
@@ -241,6 +249,12 @@ impl Listener {
         }
     }
 
+    fn trouble(&self, error: &Error) {
+        let error = Error::new(ErrorKind::Unavailable, error.message().to_owned());
+        *self.trouble.lock() = Some(error.with_operation("broadcast"));
+        self.bell.notify_one();
+    }
+
     fn miss(&self, more: Option<u64>) {
         let mut events = self.events.lock();
         if let Some(BroadcastEvent::Gap { missed }) = events.back_mut() {
@@ -267,6 +281,9 @@ impl Broadcast for Subscription {
         loop {
             if self.closing.is_cancelled() {
                 return Err(Error::closed());
+            }
+            if let Some(error) = self.listener.trouble.lock().take() {
+                return Err(error);
             }
             if let Some(event) = self.listener.events.lock().pop_front() {
                 return Ok(Some(event));

@@ -1,30 +1,27 @@
 //! The connection: one runtime of the client library, and one session at a time.
 //!
-//! The library opens a circuit breaker of 30 s after five failures. So a session that fails is given
-//! up at once: calls answer `Unavailable` until a name server and a broker accept connections
+//! The library's transport is used, and nothing above it: whoever calls the library's consumers and
+//! producers compiles them all, and each of their handles does one thing at a time. Its connections
+//! open a circuit breaker of 30 s after five failures. So a session that fails is given up at once: calls answer `Unavailable` until a name server and a broker accept connections
 //! again, and go on in a new session, whose breakers have seen nothing.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use rocketmq_client_rust::{
-    AclClientRPCHook, ClientError, ClientInstanceHandle, ClientRuntime, ClientRuntimeConfig,
-    SessionCredentials, TelemetryHandle,
-};
-use rocketmq_runtime::{RuntimeConfig, RuntimeOwner};
+use rocketmq_client_rust::{AclClientRPCHook, SessionCredentials};
+use rocketmq_runtime::{ChildServiceContext, RuntimeConfig, RuntimeOwner};
 use rocketmq_transport::api::RPCHook;
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::error::{breaks_connection, map};
+use crate::error::breaks_connection;
 use crate::request::{Answer, Request};
-use crate::session::{Broker, Lent, Session, reachable};
+use crate::session::{Broker, Session};
 
 /// How long after its end the last requests of a session may take.
 const RETIREMENT: Duration = Duration::from_secs(20);
@@ -39,10 +36,11 @@ const BROKERS_LOOK: Duration = Duration::from_secs(20);
 pub(crate) struct Client {
     pub(crate) config: Config,
     owner: Mutex<Option<RuntimeOwner>>,
-    runtime: Arc<ClientRuntime>,
+    context: ChildServiceContext,
     hook: Option<Arc<dyn RPCHook>>,
     state: RwLock<State>,
-    domains: AtomicU64,
+    /// The brokers of the last session: they may answer while no name server does.
+    known: RwLock<Arc<[Broker]>>,
     /// Ends all waiting when the backend is closed.
     pub(crate) closing: CancellationToken,
 }
@@ -57,14 +55,14 @@ enum State {
 impl Client {
     /// Connects.
     pub(crate) async fn open(config: Config) -> Result<Arc<Self>> {
-        let (owner, runtime) = start_runtime()?;
+        let owner = start_runtime()?;
         let client = Arc::new(Self {
             hook: hook(&config),
             config,
+            context: owner.root_context().component("client"),
             owner: Mutex::new(Some(owner)),
-            runtime,
             state: RwLock::new(State::Down("not connected yet".to_owned())),
-            domains: AtomicU64::new(1),
+            known: RwLock::default(),
             closing: CancellationToken::new(),
         });
         let session = client.connect().await?;
@@ -102,8 +100,7 @@ impl Client {
         self.call_within(operation, address, request, self.config.timeout)
     }
 
-    /// The same with a timeout of its own. Boxed, because the library's futures are large, to run
-    /// and to compile.
+    /// The same with a timeout of its own.
     pub(crate) fn call_within<'a>(
         self: &'a Arc<Self>,
         operation: &'static str,
@@ -111,36 +108,16 @@ impl Client {
         request: Request,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Answer>> {
-        let timeout = timeout.as_millis() as u64;
-        let command = request.into_command();
         Box::pin(async move {
-            let answer = self.with_handle(operation, async |handle: &ClientInstanceHandle| {
-                handle.invoke_remoting(address, command, timeout).await
-            });
-            answer.await.map(Answer)
-        })
-    }
-
-    /// Runs `act` with a handle of the library that nobody else uses meanwhile: each handle does one
-    /// thing at a time.
-    pub(crate) async fn with_handle<T>(
-        self: &Arc<Self>,
-        operation: &'static str,
-        act: impl AsyncFnOnce(&ClientInstanceHandle) -> Result<T, ClientError>,
-    ) -> Result<T> {
-        let session = self.session()?;
-        let lent = Lent::of(&session).map_err(|error| map(operation, &error))?;
-        // The library's futures are some 20 KiB large.
-        match Box::pin(act(lent.handle())).await {
-            Ok(answer) => Ok(answer),
-            Err(native) => {
-                let error = map(operation, &native);
-                if breaks_connection(&error) {
-                    self.give_up(&session, &error);
-                }
-                Err(error)
+            let session = self.session()?;
+            let answer = session.ask(operation, address, request, timeout).await;
+            if let Err(error) = &answer
+                && breaks_connection(error)
+            {
+                self.give_up(&session, error);
             }
-        }
+            answer
+        })
     }
 
     /// Closes everything. Idempotent.
@@ -155,7 +132,6 @@ impl Client {
         }
         let owner = self.owner.lock().take();
         if let Some(owner) = owner {
-            self.runtime.shutdown().await;
             owner.shutdown_tasks().await;
             owner.shutdown_background();
         }
@@ -184,6 +160,7 @@ impl Client {
         tracing::warn!(%error, "the connection to RocketMQ is given up; looking for the servers");
         *state = State::Down(error.message().to_owned());
         drop(state);
+        *self.known.write() = session.brokers();
         tokio::spawn(retire(session.clone()));
         let client = self.clone();
         tokio::spawn(async move {
@@ -229,32 +206,10 @@ impl Client {
         }
     }
 
-    /// A new session, once a name server and a master accept connections.
-    async fn connect(self: &Arc<Self>) -> Result<Arc<Session>> {
-        let mut servers = Vec::new();
-        for server in &self.config.name_servers {
-            if reachable(server).await {
-                servers.push(server.clone());
-            }
-        }
-        if servers.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "no name server answers at {}",
-                    self.config.name_server_list()
-                ),
-            ));
-        }
-        let domain = self.domains.fetch_add(1, Ordering::Relaxed);
-        Session::open(
-            &self.runtime,
-            domain,
-            &self.config,
-            &servers,
-            self.hook.clone(),
-        )
-        .await
+    /// A new session, if a name server and a master accept connections, or a master that is known.
+    async fn connect(&self) -> Result<Arc<Session>> {
+        let known = self.known.read().clone();
+        Session::open(&self.context, &self.config, self.hook.clone(), &known).await
     }
 }
 
@@ -285,31 +240,17 @@ async fn retire(session: Arc<Session>) {
     session.close().await;
 }
 
-fn start_runtime() -> Result<(RuntimeOwner, Arc<ClientRuntime>)> {
-    let failed = |what: &dyn fmt::Display| {
-        Error::internal(format!("RocketMQ's client runtime cannot start: {what}"))
+fn start_runtime() -> Result<RuntimeOwner> {
+    let failed = |what: &dyn fmt::Debug| {
+        Error::internal(format!("RocketMQ's client runtime cannot start: {what:?}"))
     };
     let config = RuntimeConfig {
         thread_name: "rocketmq".to_owned(),
         worker_threads: 2,
         ..RuntimeConfig::default()
     };
-    let plan = RuntimeOwner::plan(config).map_err(|error| failed(&format!("{error:?}")))?;
-    let owner = plan
-        .build()
-        .map_err(|error| failed(&format!("{error:?}")))?;
-    let runtime = ClientRuntime::try_new(
-        owner.root_context().component("client"),
-        ClientRuntimeConfig::default(),
-        TelemetryHandle::noop(),
-    );
-    match runtime {
-        Ok(runtime) => Ok((owner, runtime)),
-        Err(error) => {
-            owner.shutdown_background();
-            Err(failed(&error))
-        }
-    }
+    let plan = RuntimeOwner::plan(config).map_err(|error| failed(&error))?;
+    plan.build().map_err(|error| failed(&error))
 }
 
 /// What signs each request.

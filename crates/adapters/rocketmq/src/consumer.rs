@@ -9,7 +9,7 @@ use futures::stream;
 use statehouse_contracts::{
     AdminCapability, Broadcast, Consumer, ConsumerCapability, Counts, DeadLetter, Declared,
     Delivery, Error, Fencing, GroupName, GroupSpec, GroupStatus, KeyBlocking, MessageId, Namespace,
-    Page, PageCursor, Pattern, QueueAdmin, Receive, Result, Scope, Settle, Settled, Wake,
+    Page, PageCursor, Pattern, QueueAdmin, Receive, Received, Result, Scope, Settle, Settled, Wake,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::counts;
 use crate::dead;
 use crate::groups::Group;
+use crate::peek;
 use crate::pop::engine::{MAX_LEASE, MIN_LEASE, Pop, check_lease};
 use crate::pop::source::MOST;
 
@@ -30,8 +31,8 @@ const ADMIN: AdminCapability = AdminCapability {
     delete: true,
     counts: true,
     counts_exact: false,
-    oldest_age: false,
-    peek: false,
+    oldest_age: true,
+    peek: true,
     dead_letters: true,
     redrive: true,
     purge: false,
@@ -230,6 +231,18 @@ impl QueueAdmin for RocketmqConsumer {
     async fn counts(&self, group: &GroupName) -> Result<Counts> {
         let group = self.look(group).await?;
         counts::counts(&self.pop.cluster.groups, &group).await
+    }
+
+    async fn oldest_ready_age(&self, group: &GroupName) -> Result<Option<Duration>> {
+        let group = self.look(group).await?;
+        let engine = self.pop.engine(&group);
+        peek::oldest(&self.pop.cluster, &engine, &group).await
+    }
+
+    async fn peek(&self, group: &GroupName, max: usize) -> Result<Vec<(Received, u32)>> {
+        let group = self.look(group).await?;
+        let engine = self.pop.engine(&group);
+        peek::peek(&self.pop.cluster, &engine, &group, max).await
     }
 
     async fn dead_letters(

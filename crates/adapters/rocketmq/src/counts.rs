@@ -23,10 +23,13 @@ use crate::session::Broker;
 const PAGES: usize = 200;
 
 /// A queue, and what of it the group has still to get.
-struct Backlog {
-    topic: CheetahString,
-    queue: i32,
-    from: i64,
+pub(crate) struct Backlog {
+    pub(crate) topic: CheetahString,
+    pub(crate) queue: i32,
+    /// Up to where the group is done with it.
+    pub(crate) committed: i64,
+    /// Up to where it has been leased.
+    pub(crate) from: i64,
     to: i64,
 }
 
@@ -35,6 +38,9 @@ pub(crate) async fn counts(groups: &Groups, group: &Group) -> Result<Counts> {
     let mut ready = 0;
     for broker in groups.client.brokers()?.iter() {
         for backlog in backlogs(groups, group, broker).await? {
+            if backlog.from >= backlog.to {
+                continue;
+            }
             ready += matching(groups, group, broker, &backlog).await?;
         }
     }
@@ -46,8 +52,12 @@ pub(crate) async fn counts(groups: &Groups, group: &Group) -> Result<Counts> {
     })
 }
 
-/// The queues of one broker from which the group has still something to get.
-async fn backlogs(groups: &Groups, group: &Group, broker: &Broker) -> Result<Vec<Backlog>> {
+/// The queues of one broker from which the group gets something.
+pub(crate) async fn backlogs(
+    groups: &Groups,
+    group: &Group,
+    broker: &Broker,
+) -> Result<Vec<Backlog>> {
     let mut topics = group.own_topics();
     topics.extend([group.topics.keyed.clone(), group.topics.priority.clone()]);
     let mut found = Vec::new();
@@ -65,16 +75,14 @@ async fn backlogs(groups: &Groups, group: &Group, broker: &Broker) -> Result<Vec
             Error::internal(format!("RocketMQ's counts cannot be read: {error}"))
         })?;
         for (queue, offsets) in stats.offset_table {
-            let from = offsets.get_consumer_offset().max(offsets.get_pull_offset());
-            let to = offsets.get_broker_offset();
-            if from < to {
-                found.push(Backlog {
-                    topic: topic.clone(),
-                    queue: queue.queue_id(),
-                    from,
-                    to,
-                });
-            }
+            let committed = offsets.get_consumer_offset();
+            found.push(Backlog {
+                topic: topic.clone(),
+                queue: queue.queue_id(),
+                committed,
+                from: committed.max(offsets.get_pull_offset()),
+                to: offsets.get_broker_offset(),
+            });
         }
     }
     Ok(found)

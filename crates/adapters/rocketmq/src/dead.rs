@@ -9,20 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cheetah_string::CheetahString;
 use jiff::Timestamp;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_protocol::code::request_code::RequestCode;
-use statehouse_contracts::{DeadLetter, Error, MessageId, Page, PageCursor, Result};
+use statehouse_contracts::{
+    DeadLetter, Error, Message, MessageId, Page, PageCursor, Payload, Result, Topic,
+};
 
 use crate::client::Client;
 use crate::error::code;
 use crate::groups::{Group, Groups};
 use crate::log::{self, PAGE, Queue};
+use crate::message::encode;
 use crate::naming::Naming;
 use crate::pop::copy::Copy;
-use crate::pop::held::{Content, Held, number};
+use crate::pop::held::{Content, Held, Unread, number};
 use crate::pop::history::{shortened, time};
-use crate::pop::source::{Place, Popped, now};
+use crate::pop::source::now;
 use crate::request::Request;
 use crate::session::Broker;
 
@@ -43,6 +47,9 @@ pub(crate) mod property {
 const LETTERS: i32 = 0;
 const GONE: i32 = 1;
 
+/// The topic of dead letters that name none.
+const FOREIGN: &str = "foreign";
+
 /// The largest page.
 const MAX_PAGE: usize = 1000;
 
@@ -56,6 +63,37 @@ pub(crate) async fn bury(
 ) -> Result<()> {
     let mut copy = Copy::of(content)?;
     copy.set(property::REASON, escaped(shortened(reason)));
+    copy.set(property::AT, now());
+    let topic = Naming::dead_letters(&group.native);
+    copy.write(client, broker, &topic, LETTERS as u32).await
+}
+
+/// Makes a dead letter of a message that is none of ours: its body as it is, on the topic that its
+/// tag names, or else on [`FOREIGN`]. The delivery it comes from is still to be ended.
+pub(crate) async fn bury_unread(
+    client: &Arc<Client>,
+    broker: &Broker,
+    group: &Group,
+    unread: &Unread,
+) -> Result<()> {
+    let native = &unread.popped.native;
+    let properties = native.message_inner().properties().as_map();
+    let property = |name: &str| properties.get(name).map(CheetahString::as_str);
+    let topic = property("TAGS").and_then(|tag| Topic::new(tag).ok());
+    if topic
+        .as_ref()
+        .is_some_and(|it| !group.spec.pattern.matches(it))
+    {
+        return Ok(());
+    }
+    let topic = topic.map_or_else(|| Topic::new(FOREIGN), Ok)?;
+    let mut message = Message::new(topic, Payload::bytes(native.body().unwrap_or_default()));
+    if let Some(id) = property("UNIQ_KEY").and_then(|id| id.parse().ok()) {
+        message.id = id;
+    }
+    let mut copy = Copy::sent(encode(&message)?, native.born_timestamp());
+    let reason = format!("cannot be read: {}", unread.error.message());
+    copy.set(property::REASON, escaped(shortened(&reason)));
     copy.set(property::AT, now());
     let topic = Naming::dead_letters(&group.native);
     copy.write(client, broker, &topic, LETTERS as u32).await
@@ -195,20 +233,7 @@ fn letter(native: MessageExt) -> Result<(DeadLetter, Content)> {
         .get(property::REASON)
         .map(ToString::to_string)
         .unwrap_or_default();
-    let place = Place {
-        broker: Default::default(),
-        topic: Default::default(),
-        queue: 0,
-        offset: 0,
-        handle: Default::default(),
-        ordered: false,
-    };
-    let popped = Popped {
-        native,
-        place,
-        until: std::time::Instant::now(),
-    };
-    let held = Held::read(popped)?;
+    let held = Held::seen(native)?;
     let letter = DeadLetter {
         received: held.received,
         reason,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use rocketmq_client_rust::ClientError;
+use rocketmq_transport::api::{
+    OutboundRequestContract, OutboundRequestRejection, OutboundRequestRejectionReason,
+    OutboundRequestStage, TransportError,
+};
 use statehouse_contracts::{Error, ErrorKind, Retry};
 
 /// How long to leave a broker alone that says it is busy.
@@ -63,47 +66,75 @@ pub(crate) fn refused(operation: &'static str, code: i32, remark: &str) -> Error
     }
 }
 
-/// The kind of a failure of the client, by its code, and whether the request may have been applied.
-fn client_meaning(code: &str, phase: Option<&str>) -> (ErrorKind, bool) {
+/// The kind of a failure of the transport, by its code.
+fn transport_kind(code: &str) -> ErrorKind {
     match code {
         "transport.admission.queue_saturated" | "transport.remote.rate_limited" => {
-            (ErrorKind::Overloaded, false)
-        }
-        "transport.connection.failed" => (
-            ErrorKind::Unavailable,
-            !matches!(phase, Some("connect" | "before_write")),
-        ),
-        "transport.connection.timeout" | "transport.dns.failed" | "transport.endpoint.invalid" => {
-            (ErrorKind::Unavailable, false)
+            ErrorKind::Overloaded
         }
         "core.operation.timed_out" | "transport.response.timeout" | "transport.write.timeout" => {
-            (ErrorKind::Timeout, true)
+            ErrorKind::Timeout
         }
-        "core.argument.invalid" => (ErrorKind::InvalidArgument, false),
-        "client.lifecycle.not_started" | "client.lifecycle.shutting_down" => {
-            (ErrorKind::Unavailable, false)
-        }
-        _ if code.starts_with("transport.") => (ErrorKind::Unavailable, true),
-        _ if code.starts_with("auth.") => (ErrorKind::PermissionDenied, false),
-        _ if code.starts_with("route.") => (ErrorKind::Unavailable, false),
-        _ => (ErrorKind::Internal, true),
+        "core.argument.invalid" => ErrorKind::InvalidArgument,
+        "client.lifecycle.not_started" | "client.lifecycle.shutting_down" => ErrorKind::Unavailable,
+        _ if code.starts_with("transport.") => ErrorKind::Unavailable,
+        _ if code.starts_with("auth.") => ErrorKind::PermissionDenied,
+        _ => ErrorKind::Internal,
     }
 }
 
-/// A failure of the client in the words of the contracts.
-pub(crate) fn map(operation: &'static str, native: &ClientError) -> Error {
-    if let Some(code) = native.broker_response_code() {
-        return refused(operation, code, &native.to_string());
-    }
-    let code = native.descriptor().code().as_str();
-    let phase = native.shared_error().to_string();
-    let phase = ["connect", "before_write"]
-        .into_iter()
-        .find(|name| phase.contains(name));
-    let (kind, ambiguous) = client_meaning(code, phase);
-    Error::new(kind, format!("{native} ({code})"))
+/// Whether a request that ended at this stage may have been applied.
+fn may_be_applied(stage: Option<OutboundRequestStage>) -> bool {
+    stage != Some(OutboundRequestStage::BeforeWrite)
+}
+
+/// A failure of the transport in the words of the contracts.
+pub(crate) fn map(operation: &'static str, native: &TransportError) -> Error {
+    let code = native.code();
+    let code = code.as_str();
+    Error::new(transport_kind(code), format!("{native} ({code})"))
         .with_operation(operation)
-        .with_ambiguous(ambiguous)
+        .with_ambiguous(may_be_applied(native.request_stage()))
+}
+
+/// The kind of a request that the transport did not see through.
+fn rejection_kind(reason: OutboundRequestRejectionReason) -> ErrorKind {
+    match reason {
+        OutboundRequestRejectionReason::DeadlineExpired => ErrorKind::Timeout,
+        OutboundRequestRejectionReason::QueueSaturated => ErrorKind::Overloaded,
+        OutboundRequestRejectionReason::Cancelled
+        | OutboundRequestRejectionReason::ClientStopping
+        | OutboundRequestRejectionReason::SessionClosed
+        | OutboundRequestRejectionReason::EndpointUnavailable => ErrorKind::Unavailable,
+    }
+}
+
+/// The error of a request that the transport did not see through.
+pub(crate) fn rejected(operation: &'static str, why: &OutboundRequestRejection) -> Error {
+    let what = match why.reason() {
+        OutboundRequestRejectionReason::DeadlineExpired => "the server did not answer in time",
+        OutboundRequestRejectionReason::QueueSaturated => "too many requests are under way",
+        OutboundRequestRejectionReason::Cancelled
+        | OutboundRequestRejectionReason::ClientStopping
+        | OutboundRequestRejectionReason::SessionClosed => "the connection was closed",
+        OutboundRequestRejectionReason::EndpointUnavailable => "the server cannot be reached",
+    };
+    let error = Error::new(rejection_kind(why.reason()), what)
+        .with_operation(operation)
+        .with_ambiguous(may_be_applied(Some(why.stage())));
+    match error.kind() {
+        ErrorKind::Overloaded => error.with_retry(Retry::After(BUSY)),
+        _ => error,
+    }
+}
+
+/// The error of a request that breaks a rule of the transport: a mistake of this adapter.
+pub(crate) fn broken(operation: &'static str, why: &OutboundRequestContract) -> Error {
+    Error::internal(format!(
+        "RocketMQ's transport refuses a request: {:?}",
+        why.reason()
+    ))
+    .with_operation(operation)
 }
 
 /// Whether the connection is suspect after this error, and a new one is worth its while.
@@ -148,73 +179,53 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_the_client_has_its_kind() {
+    fn each_failure_of_the_transport_has_its_kind() {
         let table = [
-            (
-                "transport.admission.queue_saturated",
-                None,
-                ErrorKind::Overloaded,
-                false,
-            ),
-            (
-                "transport.connection.failed",
-                Some("connect"),
-                ErrorKind::Unavailable,
-                false,
-            ),
-            (
-                "transport.connection.failed",
-                None,
-                ErrorKind::Unavailable,
-                true,
-            ),
-            (
-                "transport.connection.timeout",
-                None,
-                ErrorKind::Unavailable,
-                false,
-            ),
-            ("transport.dns.failed", None, ErrorKind::Unavailable, false),
-            (
-                "transport.session.failed",
-                None,
-                ErrorKind::Unavailable,
-                true,
-            ),
-            ("core.operation.timed_out", None, ErrorKind::Timeout, true),
-            ("transport.response.timeout", None, ErrorKind::Timeout, true),
-            (
-                "core.argument.invalid",
-                None,
-                ErrorKind::InvalidArgument,
-                false,
-            ),
-            (
-                "client.lifecycle.shutting_down",
-                None,
-                ErrorKind::Unavailable,
-                false,
-            ),
-            (
-                "auth.operation.failed",
-                None,
-                ErrorKind::PermissionDenied,
-                false,
-            ),
-            ("core.internal.failure", None, ErrorKind::Internal, true),
+            ("transport.admission.queue_saturated", ErrorKind::Overloaded),
+            ("transport.remote.rate_limited", ErrorKind::Overloaded),
+            ("transport.connection.failed", ErrorKind::Unavailable),
+            ("transport.connection.timeout", ErrorKind::Unavailable),
+            ("transport.dns.failed", ErrorKind::Unavailable),
+            ("transport.session.failed", ErrorKind::Unavailable),
+            ("core.operation.timed_out", ErrorKind::Timeout),
+            ("transport.response.timeout", ErrorKind::Timeout),
+            ("core.argument.invalid", ErrorKind::InvalidArgument),
+            ("client.lifecycle.shutting_down", ErrorKind::Unavailable),
+            ("auth.operation.failed", ErrorKind::PermissionDenied),
+            ("core.internal.failure", ErrorKind::Internal),
         ];
-        for (code, phase, kind, ambiguous) in table {
-            assert_eq!(client_meaning(code, phase), (kind, ambiguous), "{code}");
+        for (code, kind) in table {
+            assert_eq!(transport_kind(code), kind, "{code}");
         }
     }
 
     #[test]
-    fn the_clients_own_errors_are_known() {
-        let timeout = map("send", &ClientError::timeout("send", 3000));
-        assert_eq!(timeout.kind(), ErrorKind::Timeout);
-        let refused = ClientError::broker_operation_failed("pop", 26, "no group");
-        assert_eq!(map("pop", &refused).kind(), ErrorKind::NotFound);
-        let stopped = map("send", &ClientError::not_started());
-        assert_eq!(stopped.kind(), ErrorKind::Unavailable);
+    fn each_rejection_has_its_kind() {
+        use OutboundRequestRejectionReason as Reason;
+        let table = [
+            (Reason::DeadlineExpired, ErrorKind::Timeout),
+            (Reason::QueueSaturated, ErrorKind::Overloaded),
+            (Reason::Cancelled, ErrorKind::Unavailable),
+            (Reason::ClientStopping, ErrorKind::Unavailable),
+            (Reason::SessionClosed, ErrorKind::Unavailable),
+            (Reason::EndpointUnavailable, ErrorKind::Unavailable),
+        ];
+        for (reason, kind) in table {
+            assert_eq!(rejection_kind(reason), kind, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_not_written_was_surely_not_applied() {
+        use OutboundRequestStage as Stage;
+        assert!(!may_be_applied(Some(Stage::BeforeWrite)));
+        for stage in [
+            Some(Stage::Writing),
+            Some(Stage::AwaitingResponse),
+            Some(Stage::ResponseReceived),
+            None,
+        ] {
+            assert!(may_be_applied(stage), "{stage:?}");
+        }
     }
 }

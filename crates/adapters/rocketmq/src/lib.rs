@@ -18,6 +18,7 @@ mod log;
 mod message;
 mod naming;
 mod notes;
+mod peek;
 mod pop;
 mod producer;
 mod request;

@@ -1,4 +1,4 @@
-//! One life of the connection: handles of the client library, and the brokers they reach.
+//! One life of the connection: the client library's transport, and the brokers that it reaches.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -6,17 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
-use parking_lot::{Mutex, RwLock};
-use rocketmq_client_rust::{ClientConfig, ClientError, ClientInstanceHandle, ClientRuntime};
-use rocketmq_transport::api::RPCHook;
+use parking_lot::RwLock;
+use rocketmq_protocol::code::request_code::RequestCode;
+use rocketmq_protocol::protocol::body::broker_body::cluster_info::ClusterInfo;
+use rocketmq_runtime::{ChildServiceContext, ShutdownDeadline};
+use rocketmq_transport::api::{
+    DefaultRequestProcessor, OutboundRequestOutcome, RPCHook, RequestDeadline, TlsClientConfig,
+    TlsConfig, TransportClient, TransportClientConfig,
+};
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::net::TcpStream;
 
 use crate::config::{Config, Tls};
-use crate::error::map;
+use crate::error::{broken, map, rejected};
+use crate::request::{Answer, Request};
 
 /// How long a server may take to accept a connection.
 const ACCEPT: Duration = Duration::from_secs(1);
+
+/// How long the connections may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// The id of a master among the brokers of one name.
 const MASTER: u64 = 0;
@@ -28,65 +37,43 @@ pub(crate) struct Broker {
     pub(crate) address: CheetahString,
 }
 
-/// The handles of one life of the connection.
+/// One life of the connection.
 pub(crate) struct Session {
-    make: Make,
-    /// Keeps the connection while all others are lent.
-    anchor: ClientInstanceHandle,
-    idle: Mutex<Vec<ClientInstanceHandle>>,
-    lent: AtomicUsize,
-    brokers: RwLock<Arc<[Broker]>>,
+    transport: TransportClient,
+    name_servers: Vec<String>,
     timeout: Duration,
-}
-
-/// What a further handle is made of.
-struct Make {
-    runtime: Arc<ClientRuntime>,
-    domain: u64,
-    config: ClientConfig,
-    hook: Option<Arc<dyn RPCHook>>,
-}
-
-impl Make {
-    fn handle(&self) -> Result<ClientInstanceHandle, ClientError> {
-        let (config, hook) = (self.config.clone(), self.hook.clone());
-        ClientInstanceHandle::get_or_create(&self.runtime, self.domain, config, hook)
-    }
+    brokers: RwLock<Arc<[Broker]>>,
+    under_way: AtomicUsize,
 }
 
 impl Session {
+    /// Where no name server tells of a broker, those of `known` count that can be reached.
     pub(crate) async fn open(
-        runtime: &Arc<ClientRuntime>,
-        domain: u64,
+        context: &ChildServiceContext,
         config: &Config,
-        name_servers: &[String],
         hook: Option<Arc<dyn RPCHook>>,
+        known: &[Broker],
     ) -> Result<Arc<Self>> {
-        let make = Make {
-            runtime: runtime.clone(),
-            domain,
-            config: client_config(config, name_servers),
-            hook,
+        let session = Self {
+            transport: transport(context, config, hook)?,
+            name_servers: config.name_servers.clone(),
+            timeout: config.timeout,
+            brokers: RwLock::default(),
+            under_way: AtomicUsize::new(0),
         };
-        let failed = |error: ClientError| map("connect", &error);
-        let anchor = make.handle().map_err(failed)?;
-        // Idempotent, and needed once for all handles.
-        anchor.start().await.map_err(failed)?;
-        let brokers = match masters(&anchor, config.timeout).await {
+        let brokers = match session.masters().await {
             Ok(brokers) => brokers,
             Err(error) => {
-                anchor.shutdown_owned().await;
-                return Err(error);
+                let brokers = reachable_of(known.to_vec()).await;
+                if brokers.is_empty() {
+                    session.close().await;
+                    return Err(error);
+                }
+                brokers
             }
         };
-        Ok(Arc::new(Self {
-            make,
-            anchor,
-            idle: Mutex::default(),
-            lent: AtomicUsize::new(0),
-            brokers: RwLock::new(brokers),
-            timeout: config.timeout,
-        }))
+        *session.brokers.write() = brokers;
+        Ok(Arc::new(session))
     }
 
     pub(crate) fn brokers(&self) -> Arc<[Broker]> {
@@ -95,124 +82,181 @@ impl Session {
 
     /// Looks which masters there are now. While no name server tells, they stay as they are.
     pub(crate) async fn refresh(&self) {
-        match masters(&self.anchor, self.timeout).await {
+        match self.masters().await {
             Ok(brokers) => *self.brokers.write() = brokers,
             Err(error) => tracing::debug!(%error, "the list of brokers stays as it is"),
         }
     }
 
-    /// Whether a handle is lent.
+    /// Sends one request to the server at `address` and takes its answer, whatever it says.
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        address: &CheetahString,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Answer> {
+        let _counted = UnderWay::new(&self.under_way);
+        let deadline = RequestDeadline::from_timeout_millis(timeout.as_millis() as u64);
+        let command = request.into_command();
+        let asked = self
+            .transport
+            .invoke_request_with_deadline(Some(address), command, deadline);
+        // The library's futures are large, to run and to compile.
+        match Box::pin(asked).await {
+            Ok(OutboundRequestOutcome::Response(answer)) => Ok(Answer(answer)),
+            Ok(OutboundRequestOutcome::Rejected(why)) => Err(rejected(operation, &why)),
+            Ok(OutboundRequestOutcome::Contract(why)) => Err(broken(operation, &why)),
+            Err(error) => Err(map(operation, &error)),
+        }
+    }
+
+    /// Whether requests are under way.
     pub(crate) fn busy(&self) -> bool {
-        self.lent.load(Ordering::Acquire) > 0
+        self.under_way.load(Ordering::Acquire) > 0
     }
 
     pub(crate) async fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle.lock());
-        for handle in idle {
-            handle.shutdown_owned().await;
+        let closing = self
+            .transport
+            .shutdown_graceful(ShutdownDeadline::after(CLOSING));
+        Box::pin(closing).await;
+    }
+
+    /// Asks a name server for the masters, and each whether it can be reached.
+    async fn masters(&self) -> Result<Arc<[Broker]>> {
+        let mut last = None;
+        for server in &self.name_servers {
+            if !reachable(server).await {
+                continue;
+            }
+            match self.cluster(server).await {
+                Ok(cluster) => return masters_of(cluster).await,
+                Err(error) => last = Some(error),
+            }
         }
-        self.anchor.shutdown_owned().await;
+        Err(last.unwrap_or_else(|| {
+            let servers = self.name_servers.join(";");
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("no name server answers at {servers}"),
+            )
+        }))
+    }
+
+    async fn cluster(&self, server: &str) -> Result<ClusterInfo> {
+        let request = Request::new(RequestCode::GetBrokerClusterInfo);
+        let address = server.into();
+        let asked = self.ask("connect", &address, request, self.timeout);
+        let answer = asked.await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => Error::new(
+                ErrorKind::Unavailable,
+                format!("the name server at {server} does not answer"),
+            ),
+            _ => error,
+        });
+        let body = answer?.success("connect")?.body();
+        ClusterInfo::decode(&body).map_err(|error| {
+            Error::internal(format!(
+                "what the name server says of its brokers cannot be read: {error}"
+            ))
+        })
     }
 }
 
 impl Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("domain", &self.make.domain)
             .field("brokers", &self.brokers())
             .finish_non_exhaustive()
     }
 }
 
-/// A handle that is back with its session when this is dropped.
-pub(crate) struct Lent {
-    session: Arc<Session>,
-    handle: Option<ClientInstanceHandle>,
-}
+/// A request is under way while this lives.
+struct UnderWay<'a>(&'a AtomicUsize);
 
-impl Lent {
-    pub(crate) fn of(session: &Arc<Session>) -> Result<Self, ClientError> {
-        let idle = session.idle.lock().pop();
-        let handle = match idle {
-            Some(handle) => handle,
-            None => session.make.handle()?,
-        };
-        session.lent.fetch_add(1, Ordering::AcqRel);
-        Ok(Self {
-            session: session.clone(),
-            handle: Some(handle),
-        })
-    }
-
-    pub(crate) fn handle(&self) -> &ClientInstanceHandle {
-        self.handle.as_ref().unwrap_or(&self.session.anchor)
+impl<'a> UnderWay<'a> {
+    fn new(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::AcqRel);
+        Self(number)
     }
 }
 
-impl Drop for Lent {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.session.idle.lock().extend(self.handle.take());
-        self.session.lent.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Whether the server at `address` accepts connections.
-pub(crate) async fn reachable(address: &str) -> bool {
+async fn reachable(address: &str) -> bool {
     let connected = tokio::time::timeout(ACCEPT, TcpStream::connect(address)).await;
     matches!(connected, Ok(Ok(_)))
 }
 
-/// Asks a name server for the masters, and each whether it can be reached.
-async fn masters(handle: &ClientInstanceHandle, timeout: Duration) -> Result<Arc<[Broker]>> {
-    let failed = |error: ClientError| map("connect", &error);
-    let cluster = handle
-        .broker_cluster_info(timeout.as_millis() as u64)
-        .await
-        .map_err(failed)?;
-    let mut brokers = Vec::new();
-    for data in cluster.broker_addr_table.unwrap_or_default().values() {
-        let Some(address) = data.broker_addrs().get(&MASTER) else {
-            continue;
-        };
-        if reachable(address).await {
-            brokers.push(Broker {
-                name: data.broker_name().clone(),
-                address: address.clone(),
-            });
-        }
-    }
+async fn masters_of(cluster: ClusterInfo) -> Result<Arc<[Broker]>> {
+    let table = cluster.broker_addr_table.unwrap_or_default();
+    let masters = table.values().filter_map(|data| {
+        Some(Broker {
+            name: data.broker_name().clone(),
+            address: data.broker_addrs().get(&MASTER)?.clone(),
+        })
+    });
+    let brokers = reachable_of(masters.collect()).await;
     if brokers.is_empty() {
         return Err(Error::new(
             ErrorKind::Unavailable,
             "the name server knows no broker that answers",
         ));
     }
-    brokers.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(brokers.into())
+    Ok(brokers)
 }
 
-fn client_config(config: &Config, name_servers: &[String]) -> ClientConfig {
-    let mut client = ClientConfig::default();
-    client.set_namesrv_addr(name_servers.join(";").into());
-    client.set_instance_name("statehouse".into());
-    client.set_vip_channel_enabled(false);
-    if let Some(tls) = &config.tls {
-        set_tls(&mut client, tls);
+/// Those that accept connections, by name.
+async fn reachable_of(brokers: Vec<Broker>) -> Arc<[Broker]> {
+    let mut found = Vec::new();
+    for broker in brokers {
+        if reachable(&broker.address).await {
+            found.push(broker);
+        }
     }
-    client
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.into()
 }
 
-fn set_tls(client: &mut ClientConfig, tls: &Tls) {
-    client.set_use_tls(true);
-    client.set_tls_test_mode_enable(false);
-    client.set_tls_client_auth_server(tls.verify);
-    if let Some(path) = &tls.ca_file {
-        client.set_tls_client_trust_cert_path(path.as_str());
+/// Connections, made when they are first needed.
+fn transport(
+    context: &ChildServiceContext,
+    config: &Config,
+    hook: Option<Arc<dyn RPCHook>>,
+) -> Result<TransportClient> {
+    let settings = TransportClientConfig {
+        tls: config.tls.as_ref().map(tls).unwrap_or_default(),
+        ..TransportClientConfig::default()
+    };
+    let context = context.component("session");
+    let transport =
+        TransportClient::builder(Arc::new(settings), DefaultRequestProcessor, context).build();
+    let transport = transport.map_err(|error| {
+        Error::internal(format!("RocketMQ's transport cannot be made: {error}"))
+    })?;
+    if let Some(hook) = hook {
+        transport.register_rpc_hook(hook);
     }
-    if let Some(path) = &tls.cert_file {
-        client.set_tls_client_cert_path(path.as_str());
-    }
-    if let Some(path) = &tls.key_file {
-        client.set_tls_client_key_path(path.as_str());
+    Ok(transport)
+}
+
+fn tls(tls: &Tls) -> TlsConfig {
+    TlsConfig {
+        enable: true,
+        test_mode_enable: false,
+        client: TlsClientConfig {
+            auth_server: tls.verify,
+            trust_cert_path: tls.ca_file.clone(),
+            cert_path: tls.cert_file.clone(),
+            key_path: tls.key_file.clone(),
+            ..TlsClientConfig::default()
+        },
+        ..TlsConfig::default()
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use statehouse_contracts::{
-    Backoff, Consumer, ConsumerExt, Endpoint, Error, ErrorKind, Factory, GroupName, GroupSpec,
-    Message, Pattern, Payload, Principal, Producer, ProducerExt, Receive, Scope, Topic,
+    Backend, Backoff, Consumer, ConsumerExt, Endpoint, Error, ErrorKind, Factory, GroupName,
+    GroupSpec, Message, Pattern, Payload, Principal, Producer, ProducerExt, Receive, Scope, Topic,
 };
 use statehouse_integration_tests::{Options, Outcome, Server, Service, Tests, cases};
 use statehouse_rocketmq::RocketmqFactory;
@@ -24,6 +24,9 @@ const AWAY: Duration = Duration::from_secs(5);
 
 /// How soon after a server everything works again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How soon after a name server a new client finds the broker, which tells of itself every 10 s.
+const REGISTERED: Duration = Duration::from_secs(20);
 
 /// How long a call may take: the timeout of a request, twice, and a busy machine.
 const ANSWER: Duration = Duration::from_secs(12);
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
             a_killed_broker_loses_nothing_that_was_accepted,
             a_paused_broker_loses_nothing_that_was_accepted,
             a_cut_connection_loses_nothing_that_was_accepted,
+            a_lost_name_server_holds_up_nothing,
         ])
         .at_once(1)
         .within(LIMIT)
@@ -92,44 +96,137 @@ struct Seen {
     stop: AtomicBool,
 }
 
+/// Senders and receivers.
+struct Load {
+    backend: Arc<dyn Backend>,
+    seen: Arc<Seen>,
+    senders: Vec<JoinHandle<()>>,
+    receivers: Vec<JoinHandle<()>>,
+}
+
 /// Runs a load, hurts the server in the middle, and checks what came through.
 async fn survives(server: &Server, hurt: Hurt) -> Outcome {
-    let backend = RocketmqFactory
-        .open(&Endpoint::parse(server.url())?)
-        .await?;
-    let scope = Scope::new("loss".parse()?, Principal::new("load")?);
-    let producer = backend.producer(&scope).await?;
-    let consumer = backend.consumer(&scope).await?;
-    let group = GroupName::new("g")?;
-    let spec = GroupSpec {
-        lease: Duration::from_secs(2),
-        backoff: Backoff::NONE,
-        max_deliveries: 1_000,
-        ..GroupSpec::new(Pattern::ALL)
-    };
-    consumer.declare(&group, &spec).await?;
-    let seen = Arc::new(Seen::default());
-    let senders: Vec<_> = (0..4)
-        .map(|n| tokio::spawn(send(producer.clone(), n, seen.clone())))
-        .collect();
-    let receivers: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(receive(consumer.clone(), group.clone(), seen.clone())))
-        .collect();
-    more_than(&seen, 50, LIMIT).await?;
+    let load = Load::start(server).await?;
+    load.begins().await?;
     hurt(server).await?;
-    // Each sender has something on its way; more than that was sent afterwards.
-    let so_far = seen.accepted.lock().await.len();
-    more_than(&seen, so_far + 50, AGAIN).await?;
-    seen.stop.store(true, Ordering::Release);
-    join(senders).await?;
-    all_delivered(&seen).await?;
-    join(receivers).await?;
-    let wrong = seen.wrong.lock().await;
-    if !wrong.is_empty() {
-        return Err(format!("{} odd answers: {:?}", wrong.len(), wrong.first()).into());
+    load.goes_on().await?;
+    load.finish().await
+}
+
+/// The broker is enough for who knows it; who does not is told so, and gets through once there is a
+/// name server again.
+async fn a_lost_name_server_holds_up_nothing(service: &'static Service) -> Outcome {
+    let server = Server::start(service).await?;
+    let load = Load::start(&server).await?;
+    load.begins().await?;
+    kill_name_server(&server).await?;
+    load.goes_on().await?;
+    let url = Endpoint::parse(server.url())?;
+    let start = Instant::now();
+    match RocketmqFactory.open(&url).await {
+        Err(error) if error.kind() == ErrorKind::Unavailable && start.elapsed() < ANSWER => {}
+        other => {
+            let took = start.elapsed();
+            return Err(format!("without a name server, after {took:?}: {other:?}").into());
+        }
     }
-    backend.close().await?;
+    start_name_server(&server).await?;
+    let back = Instant::now();
+    load.goes_on().await?;
+    load.finish().await?;
+    opened_again(&url, back).await
+}
+
+async fn kill_name_server(server: &Server) -> Outcome {
+    let script = "for p in /proc/[0-9]*; do \
+        if grep -aq Namesrv[S]tartup $p/cmdline; then kill -9 ${p#/proc/}; fi; done";
+    inside(server, script).await
+}
+
+async fn start_name_server(server: &Server) -> Outcome {
+    inside(
+        server,
+        "cd $ROCKETMQ_HOME/bin && (sh mqnamesrv >/dev/null 2>&1 &)",
+    )
+    .await
+}
+
+async fn inside(server: &Server, script: &str) -> Outcome {
+    let output = server.exec(["bash", "-c", script]).await?;
+    if output.code != 0 {
+        return Err(format!("{script}: {}: {}", output.code, output.stderr).into());
+    }
     Ok(())
+}
+
+/// A new client gets through once the broker has told the name server of itself.
+async fn opened_again(url: &Endpoint, back: Instant) -> Outcome {
+    loop {
+        match RocketmqFactory.open(url).await {
+            Ok(backend) => {
+                eprintln!("a new client got through {:?} after", back.elapsed());
+                return Ok(backend.close().await?);
+            }
+            Err(error) if back.elapsed() > REGISTERED => return Err(error.into()),
+            Err(_) => {}
+        }
+        // sleep: the pause between two looks
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl Load {
+    async fn start(server: &Server) -> statehouse_contracts::Result<Self> {
+        let backend = RocketmqFactory
+            .open(&Endpoint::parse(server.url())?)
+            .await?;
+        let scope = Scope::new("loss".parse()?, Principal::new("load")?);
+        let producer = backend.producer(&scope).await?;
+        let consumer = backend.consumer(&scope).await?;
+        let group = GroupName::new("g")?;
+        let spec = GroupSpec {
+            lease: Duration::from_secs(2),
+            backoff: Backoff::NONE,
+            max_deliveries: 1_000,
+            ..GroupSpec::new(Pattern::ALL)
+        };
+        consumer.declare(&group, &spec).await?;
+        let seen = Arc::new(Seen::default());
+        Ok(Self {
+            senders: (0..4)
+                .map(|n| tokio::spawn(send(producer.clone(), n, seen.clone())))
+                .collect(),
+            receivers: (0..3)
+                .map(|_| tokio::spawn(receive(consumer.clone(), group.clone(), seen.clone())))
+                .collect(),
+            backend,
+            seen,
+        })
+    }
+
+    /// What comes first takes as long as it takes to make topics.
+    async fn begins(&self) -> Outcome {
+        more_than(&self.seen, 50, LIMIT).await
+    }
+
+    /// Much is accepted soon. Each sender has something on its way; more than that is sent anew.
+    async fn goes_on(&self) -> Outcome {
+        let so_far = self.seen.accepted.lock().await.len();
+        more_than(&self.seen, so_far + 50, AGAIN).await
+    }
+
+    async fn finish(self) -> Outcome {
+        self.seen.stop.store(true, Ordering::Release);
+        join(self.senders).await?;
+        all_delivered(&self.seen).await?;
+        join(self.receivers).await?;
+        let wrong = self.seen.wrong.lock().await;
+        if !wrong.is_empty() {
+            return Err(format!("{} odd answers: {:?}", wrong.len(), wrong.first()).into());
+        }
+        self.backend.close().await?;
+        Ok(())
+    }
 }
 
 async fn more_than(seen: &Seen, number: usize, within: Duration) -> Outcome {

@@ -56,6 +56,11 @@ impl Buffer {
         self.0.values().map(|held| held.since).min()
     }
 
+    /// What is here, in order.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.0.values()
+    }
+
     /// Everything.
     pub(super) fn drain(&mut self) -> Vec<Held> {
         std::mem::take(&mut self.0).into_values().collect()

@@ -17,6 +17,7 @@ use statehouse_contracts::{ErrorKind, Result};
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::groups::Group;
+use crate::message::Native;
 use crate::pop::held::{Content, property};
 use crate::pop::source::now;
 use crate::request::Request;
@@ -73,6 +74,15 @@ impl Copy {
         }
         copy.set(property::DUE, now());
         copy
+    }
+
+    /// A message that was sent at another time.
+    pub(crate) fn sent(native: Native, born: i64) -> Self {
+        Self {
+            properties: native.properties.to_string(),
+            body: native.body,
+            born,
+        }
     }
 
     /// Without any property, sent now.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use cheetah_string::CheetahString;
 use parking_lot::Mutex;
 use statehouse_contracts::{
-    AttemptError, Delivery, Error, ErrorKind, Lease, MessageId, Receive, Result, SettleAction,
+    AttemptError, Delivery, Error, ErrorKind, Lease, MessageId, Receive, Received, Result,
+    SettleAction,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -192,6 +193,14 @@ impl Engine {
             self.state.lock().behind = true;
         }
         self.poke();
+    }
+
+    /// What lies here and was not handed out, with the number of its last attempt.
+    pub(crate) fn in_buffer(&self) -> Vec<(Received, u32)> {
+        let state = self.state.lock();
+        let held = state.buffer.held();
+        held.map(|held| (held.received.clone(), held.content.attempt - 1))
+            .collect()
     }
 
     /// Receives; see the contract.

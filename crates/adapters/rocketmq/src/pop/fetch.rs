@@ -12,7 +12,7 @@ use crate::groups::Group;
 use crate::notes;
 use crate::pop::copy::give_again;
 use crate::pop::engine::{Engine, HOLD, is_refusal};
-use crate::pop::held::{Content, Held, Verdict};
+use crate::pop::held::{Content, Held, Unread, Verdict};
 use crate::pop::settle::acknowledge;
 use crate::pop::source::{Ask, Place, Popped, Source, is_missing, pop};
 use crate::session::Broker;
@@ -29,6 +29,7 @@ const SHOWN: Duration = Duration::from_millis(300);
 pub(super) struct Fetched {
     pub(super) deliver: Vec<Held>,
     dispose: Vec<(Held, Verdict)>,
+    unread: Vec<Unread>,
     pub(super) error: Option<Error>,
 }
 
@@ -60,16 +61,21 @@ impl Engine {
             for more in join_all(asked).await {
                 fetched.add(more);
             }
-            if !fetched.deliver.is_empty() || !fetched.dispose.is_empty() {
+            if fetched.has_something() {
                 break;
             }
         }
         let nothing = fetched.deliver.is_empty();
         self.state.lock().nothing_since = nothing.then_some(began);
         let dispose = std::mem::take(&mut fetched.dispose);
+        let unread = std::mem::take(&mut fetched.unread);
         let error = self.fetched(&group, fetched);
         if !dispose.is_empty() {
             self.clone().dispose(group.clone(), dispose).await;
+            self.poke();
+        }
+        if !unread.is_empty() {
+            self.bury_unread(&group, unread).await;
             self.poke();
         }
         match error {
@@ -168,10 +174,7 @@ impl Engine {
                         verdict => fetched.dispose.push((held, verdict)),
                     }
                 }
-                // Its lease runs out, again and again, until the broker forgets it.
-                Err(error) => {
-                    tracing::warn!(%error, group = %group.name, "a message cannot be read");
-                }
+                Err(unread) => fetched.unread.push(*unread),
             }
         }
     }
@@ -184,6 +187,23 @@ impl Engine {
         for disposed in join_all(disposed).await {
             if let Err(error) = disposed {
                 tracing::warn!(%error, group = %group.name, "a message stays until its lease ends");
+            }
+        }
+    }
+
+    /// Makes dead letters of what no handler could be given.
+    async fn bury_unread(&self, group: &Group, all: Vec<Unread>) {
+        for unread in all {
+            let (error, place) = (&unread.error, &unread.popped.place);
+            tracing::warn!(%error, group = %group.name, "a message cannot be read");
+            let buried = async {
+                let client = &self.cluster.client;
+                let broker = client.broker(&place.broker)?;
+                dead::bury_unread(client, &broker, group, &unread).await?;
+                acknowledge(client, group, place).await
+            };
+            if let Err(error) = buried.await {
+                tracing::warn!(%error, group = %group.name, "it stays until its lease ends");
             }
         }
     }
@@ -257,9 +277,14 @@ impl Engine {
 }
 
 impl Fetched {
+    fn has_something(&self) -> bool {
+        !self.deliver.is_empty() || !self.dispose.is_empty() || !self.unread.is_empty()
+    }
+
     fn add(&mut self, more: Self) {
         self.deliver.extend(more.deliver);
         self.dispose.extend(more.dispose);
+        self.unread.extend(more.unread);
         if let Some(error) = more.error {
             self.error.get_or_insert(error);
         }

@@ -68,18 +68,28 @@ pub(crate) enum Verdict {
     Bury(&'static str),
 }
 
+/// A message that is leased to this process and cannot be read, and why.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) popped: Popped,
+    pub(crate) error: Error,
+}
+
 impl Held {
     /// # Errors
     /// [`Corrupted`](ErrorKind::Corrupted) for a message that is none of ours.
-    pub(crate) fn read(popped: Popped) -> Result<Self> {
+    pub(crate) fn read(popped: Popped) -> std::result::Result<Self, Box<Unread>> {
+        let (received, mut content, waits_until) = match read(&popped.native) {
+            Ok(read) => read,
+            Err(error) => return Err(Box::new(Unread { popped, error })),
+        };
         let Popped {
             native,
             place,
             until,
         } = popped;
         let repeats = native.reconsume_times().max(0) as u32;
-        let (received, mut content, waits_until) = read(native)?;
-        content.attempt += repeats + 1;
+        content.attempt = content.attempt.saturating_add(repeats + 1);
         Ok(Self {
             received,
             content,
@@ -88,6 +98,27 @@ impl Held {
             since: Instant::now(),
             waits_until,
         })
+    }
+
+    /// A message that was read without taking it: its attempt is the one that it would be.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn seen(native: MessageExt) -> Result<Self> {
+        let place = Place {
+            broker: CheetahString::new(),
+            topic: native.topic().as_str().into(),
+            queue: native.queue_id(),
+            offset: native.queue_offset(),
+            handle: CheetahString::new(),
+            ordered: false,
+        };
+        let popped = Popped {
+            native,
+            place,
+            until: Instant::now(),
+        };
+        Self::read(popped).map_err(|unread| unread.error)
     }
 
     pub(crate) fn verdict(&self, group: &Group) -> Verdict {
@@ -123,13 +154,13 @@ impl Held {
 impl Content {
     /// The message at a place of the log, in whose delivery number `attempt` it was leased.
     pub(crate) fn at(native: MessageExt, attempt: u32) -> Result<Self> {
-        let (_, mut content, _) = read(native)?;
+        let (_, mut content, _) = read(&native)?;
         content.attempt = attempt;
         Ok(content)
     }
 }
 
-fn read(native: MessageExt) -> Result<(Received, Content, Option<Timestamp>)> {
+fn read(native: &MessageExt) -> Result<(Received, Content, Option<Timestamp>)> {
     let body = native.body().unwrap_or_default();
     let properties = native.message_inner().properties().as_map().clone();
     let length = number(&properties, property::HISTORY)?.unwrap_or_default();

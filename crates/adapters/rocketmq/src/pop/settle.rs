@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
 use rocketmq_protocol::code::request_code::RequestCode;
-use rocketmq_protocol::protocol::header::change_invisible_time_request_header::ChangeInvisibleTimeRequestHeader;
+use rocketmq_protocol::protocol::header::extra_info_util::ExtraInfoUtil;
 use statehouse_contracts::{
     Error, ErrorKind, Lease, Namespace, Result, Settle, SettleAction, Settled,
 };
 
 use crate::client::Client;
 use crate::dead;
+use crate::error::code;
 use crate::groups::Group;
 use crate::log;
 use crate::notes;
@@ -46,30 +47,29 @@ pub(crate) async fn end_after(
     uncounted: bool,
 ) -> Result<CheetahString> {
     let broker = client.broker(&place.broker)?;
-    let header = ChangeInvisibleTimeRequestHeader {
-        consumer_group: group.native.clone(),
-        topic: place.topic.clone(),
-        queue_id: place.queue,
-        extra_info: place.handle.clone(),
-        offset: place.offset,
-        invisible_time: wait.as_millis() as i64,
-        lite_topic: None,
-        suspend: uncounted,
-        topic_request_header: None,
-    };
-    let timeout = client.config.timeout.as_millis() as u64;
-    let answer = client
-        .with_handle("extend", async |handle| {
-            handle
-                .change_invisible_time(&broker.name, &broker.address, header, timeout)
-                .await
-        })
-        .await?;
-    // The handle of a refused change is empty.
-    match answer.extra_info() {
-        handle if handle.is_empty() => Err(lost("the broker does not know the lease any more")),
-        handle => Ok(handle.clone()),
+    let request = Request::new(RequestCode::ChangeMessageInvisibleTime)
+        .text("consumerGroup", group.native.clone())
+        .text("topic", place.topic.clone())
+        .field("queueId", place.queue)
+        .text("extraInfo", place.handle.clone())
+        .field("offset", place.offset)
+        .field("invisibleTime", wait.as_millis())
+        .field("suspend", uncounted);
+    let answer = client.call("extend", &broker.address, request).await?;
+    if answer.code() != code::SUCCESS {
+        return Err(lost("the broker does not know the lease any more"));
     }
+    let handle = ExtraInfoUtil::build_extra_info_with_offset(
+        place.offset,
+        answer.number("popTime")?,
+        answer.number("invisibleTime")?,
+        answer.number("reviveQid")? as i32,
+        &place.topic,
+        &place.broker,
+        place.queue,
+        place.offset,
+    );
+    Ok(handle.into())
 }
 
 impl Pop {

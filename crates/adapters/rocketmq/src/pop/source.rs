@@ -1,27 +1,29 @@
 //! Where a group's messages come from, and how the broker is asked for them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_protocol::code::request_code::RequestCode;
+use rocketmq_protocol::common::message::message_decoder;
 use rocketmq_protocol::protocol::header::extra_info_util::ExtraInfoUtil;
-use rocketmq_protocol::protocol::header::pop_message_request_header::PopMessageRequestHeader;
 use statehouse_contracts::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::error::code;
 use crate::groups::Group;
-use crate::request::Request;
+use crate::request::{Answer, Request};
 use crate::session::Broker;
-
-use std::sync::Arc;
 
 /// The most messages that the broker hands out to one request.
 pub(crate) const MOST: usize = 32;
 
-/// The property in which the broker's answer says under which handle a message is leased.
-const HANDLE: &str = "POP_CK";
+/// Answers that carry no message: nothing is there, or too many already wait for something.
+const NOTHING: i32 = 19;
+const WAITING_FULL: i32 = 209;
+const WAITED: i32 = 210;
 
 /// Where messages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,75 +101,112 @@ pub(crate) async fn pop(
     ask: Ask,
 ) -> Result<Vec<Popped>> {
     let (topic, ordered) = (source.topic(group).clone(), source.ordered(group));
-    let header = PopMessageRequestHeader {
-        consumer_group: group.native.clone(),
-        topic: topic.clone(),
-        queue_id: -1,
-        max_msg_nums: if ordered { 1 } else { ask.max.min(MOST) as u32 },
-        invisible_time: ask.invisible.as_millis() as u64,
-        poll_time: ask.wait.as_millis() as u64,
-        born_time: now() as u64,
-        init_mode: 0,
-        exp_type: Some(CheetahString::from_static_str("TAG")),
-        exp: Some(source.filter(group)),
-        order: Some(ordered),
-        attempt_id: None,
-        topic_request_header: None,
-    };
-    let timeout = (client.config.timeout + ask.wait).as_millis() as u64;
+    let request = Request::new(RequestCode::PopMessage)
+        .text("consumerGroup", group.native.clone())
+        .text("topic", topic.clone())
+        .field("queueId", -1)
+        .field("maxMsgNums", if ordered { 1 } else { ask.max.min(MOST) })
+        .field("invisibleTime", ask.invisible.as_millis())
+        .field("pollTime", ask.wait.as_millis())
+        .field("bornTime", now())
+        .field("initMode", 0)
+        .field("expType", "TAG")
+        .text("exp", source.filter(group))
+        .field("order", ordered);
+    let timeout = client.config.timeout + ask.wait;
     let asked = Instant::now();
     let answer = client
-        .with_handle("receive", async |handle| {
-            handle
-                .pop_message(&broker.name, &broker.address, header, timeout)
-                .await
-        })
+        .call_within("receive", &broker.address, request, timeout)
         .await?;
+    if matches!(answer.code(), NOTHING | WAITING_FULL | WAITED) {
+        return Ok(Vec::new());
+    }
+    let answer = answer.success("receive")?;
+    let leased = Leased::of(&answer, broker, ordered)?;
+    let mut body = answer.body();
     let until = asked + ask.invisible;
-    let found = answer.msg_found_list.unwrap_or_default();
-    found
+    message_decoder::decodes_batch(&mut body, true, true)
         .into_iter()
-        .map(|native| {
-            let place = place(broker, group, &topic, ordered, &native)?;
-            Ok(Popped {
-                native,
-                place,
-                until,
-            })
-        })
+        .map(|native| leased.popped(native, until))
         .collect()
 }
 
-fn place(
-    broker: &Broker,
-    group: &Group,
-    topic: &CheetahString,
+/// What an answer says of all its messages together.
+struct Leased<'a> {
+    broker: &'a Broker,
     ordered: bool,
-    native: &MessageExt,
-) -> Result<Place> {
-    let odd = |what: &dyn std::fmt::Display| {
-        Error::internal(format!(
-            "RocketMQ leased a message under a handle that cannot be read: {what}"
-        ))
-    };
-    let handle = native
-        .property(&CheetahString::from_static_str(HANDLE))
-        .ok_or_else(|| odd(&"there is none"))?;
-    let (real, queue, offset) = {
-        let parts = ExtraInfoUtil::parse_ack_extra_info(handle).map_err(|error| odd(&error))?;
+    at: i64,
+    invisible: i64,
+    revive_queue: i32,
+    /// Where the lease of each queue begins.
+    starts: HashMap<String, i64>,
+    /// How often what comes in order was delivered before.
+    counts: HashMap<String, i32>,
+}
+
+impl<'a> Leased<'a> {
+    fn of(answer: &Answer, broker: &'a Broker, ordered: bool) -> Result<Self> {
+        let text = |name| answer.field(name).unwrap_or_default();
+        Ok(Self {
+            broker,
+            ordered,
+            at: answer.number("popTime")?,
+            invisible: answer.number("invisibleTime")?,
+            revive_queue: answer.number("reviveQid")? as i32,
+            starts: ExtraInfoUtil::parse_start_offset_info(text("startOffsetInfo"))
+                .map_err(|error| unreadable(&error))?,
+            counts: ExtraInfoUtil::parse_order_count_info(text("orderCountInfo"))
+                .map_err(|error| unreadable(&error))?,
+        })
+    }
+
+    fn popped(&self, mut native: MessageExt, until: Instant) -> Result<Popped> {
         // What comes again by the broker's own doing lies in a topic beside.
-        let real = ExtraInfoUtil::get_real_topic_with_retry(topic, &group.native, parts.retry)
-            .map_err(|error| odd(&error))?;
-        (real.into(), parts.queue_id, parts.queue_offset)
-    };
-    Ok(Place {
-        broker: broker.name.clone(),
-        topic: real,
-        queue,
-        offset,
-        handle: handle.into(),
-        ordered,
-    })
+        let topic: CheetahString = native.topic().as_str().into();
+        let (queue, offset) = (native.queue_id(), native.queue_offset());
+        let of_queue = ExtraInfoUtil::get_start_offset_info_map_key(&topic, i64::from(queue));
+        let start = match self.starts.get(&of_queue) {
+            Some(start) => *start,
+            None if self.starts.is_empty() => offset,
+            None => return Err(unreadable(&"it does not say where its lease begins")),
+        };
+        if self.ordered {
+            let of_message =
+                ExtraInfoUtil::get_queue_offset_map_key(&topic, i64::from(queue), offset);
+            let count = self.counts.get(&of_message);
+            if let Some(count) = count.or_else(|| self.counts.get(&of_queue)) {
+                native.set_reconsume_times(*count);
+            }
+        }
+        let handle = ExtraInfoUtil::build_extra_info_with_offset(
+            start,
+            self.at,
+            self.invisible,
+            self.revive_queue,
+            &topic,
+            &self.broker.name,
+            queue,
+            offset,
+        );
+        Ok(Popped {
+            native,
+            place: Place {
+                broker: self.broker.name.clone(),
+                topic,
+                queue,
+                offset,
+                handle: handle.into(),
+                ordered: self.ordered,
+            },
+            until,
+        })
+    }
+}
+
+fn unreadable(what: &dyn std::fmt::Display) -> Error {
+    Error::internal(format!(
+        "RocketMQ leased messages, and its answer cannot be read: {what}"
+    ))
 }
 
 /// Whether the group can take something from this source, at the latest after `wait`; takes
