@@ -6,6 +6,7 @@
 //!  redis     a Redis server that syncs every write, and the least of a client
 //!  load      callers that repeat an operation; what they waited
 //!  scenarios what is compared with what
+//!  overhead  the adapters of servers beside their client libraries (feature `servers`)
 //! ```
 //!
 //! The program `ratios` runs all scenarios in one sitting and writes RESULTS.md; the bench
@@ -14,8 +15,11 @@
 pub mod bare;
 pub mod load;
 pub mod machine;
+#[cfg(feature = "servers")]
+pub mod overhead;
 pub mod queue;
 pub mod redis;
+pub mod report;
 pub mod scenarios;
 pub mod stats;
 pub mod store;

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<String>,
     /// Added to the service's files.
     pub(crate) files: Vec<Files>,
+    /// Added to the service's ports, the same inside as outside.
+    pub(crate) more_ports: Vec<String>,
     /// Where clients reach it.
     pub(crate) outside: Published,
     /// Where Docker publishes it: elsewhere, if a proxy is in between.
@@ -199,16 +201,15 @@ fn request(plan: &Plan) -> ContainerRequest<GenericImage> {
 
 /// Where each port is published, and where it is inside.
 fn port_pairs(plan: &Plan) -> Vec<(u16, u16)> {
-    let ports = plan.service.ports().iter();
-    ports
-        .map(|(name, port)| {
-            let of = |published: &Published| published.get(name).copied().unwrap_or_default();
-            match port {
-                Port::At(inside) => (of(&plan.hosts), *inside),
-                Port::As(_) => (of(&plan.hosts), of(&plan.outside)),
-            }
-        })
-        .collect()
+    let of =
+        |published: &Published, name: &String| published.get(name).copied().unwrap_or_default();
+    let ports = plan.service.ports().iter().map(|(name, port)| match port {
+        Port::At(inside) => (of(&plan.hosts, name), *inside),
+        Port::As(_) => (of(&plan.hosts, name), of(&plan.outside, name)),
+    });
+    let more = plan.more_ports.iter();
+    let more = more.map(|name| (of(&plan.hosts, name), of(&plan.outside, name)));
+    ports.chain(more).collect()
 }
 
 fn bindings(pairs: &[(u16, u16)]) -> HashMap<String, Option<Vec<PortBinding>>> {

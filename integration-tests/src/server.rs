@@ -48,6 +48,7 @@ pub struct Options {
     service: &'static Service,
     arguments: Vec<String>,
     files: Vec<Files>,
+    more_ports: Vec<String>,
     proxied: bool,
     kept_as: Option<String>,
 }
@@ -59,6 +60,7 @@ impl Options {
             service,
             arguments: Vec::new(),
             files: Vec::new(),
+            more_ports: Vec::new(),
             proxied: false,
             kept_as: None,
         }
@@ -76,6 +78,13 @@ impl Options {
             path: path.into(),
             text: text.into(),
         });
+        self
+    }
+
+    /// Adds a port, the same inside the container as outside: `${name}` stands for it in files and
+    /// arguments, and [`Server::port`] tells it.
+    pub fn port(mut self, name: impl Into<String>) -> Self {
+        self.more_ports.push(name.into());
         self
     }
 
@@ -122,6 +131,7 @@ impl Options {
             image: image.to_owned(),
             arguments: self.arguments.clone(),
             files: self.files.clone(),
+            more_ports: self.more_ports.clone(),
             outside,
             hosts,
             kept: self.kept_as.is_some(),
@@ -139,7 +149,7 @@ impl Options {
     /// Where clients will reach it, and where Docker will publish it.
     async fn ports(&self) -> Result<(Published, Published, Vec<Proxy>)> {
         let mut hosts = Published::new();
-        for name in self.service.ports().keys() {
+        for name in self.service.ports().keys().chain(&self.more_ports) {
             hosts.insert(name.clone(), ports::free()?);
         }
         if !self.proxied {
@@ -221,6 +231,16 @@ impl Server {
     /// Where clients reach it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where clients reach its port `name`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for a server that is
+    /// not ours, or has no such port.
+    pub fn port(&self, name: &str) -> Result<u16> {
+        let port = self.own()?.plan.outside.get(name).copied();
+        port.ok_or_else(|| Error::invalid(format!("the server has no port `{name}`")))
     }
 
     /// Kills it (SIGKILL). It is down on return.

@@ -19,6 +19,7 @@ use crate::housekeeping::{self, Houses};
 use crate::keys::Role;
 use crate::producer::DragonflyProducer;
 use crate::queue::{self, Queues};
+use crate::rounds::Rounds;
 use crate::session::Store;
 use crate::wake::Wakes;
 use crate::{cache, reference, state, tasks};
@@ -57,6 +58,8 @@ impl Factory for DragonflyFactory {
             wakes: Wakes::default(),
             houses: Houses::default(),
             queues: Queues::default(),
+            applies: Rounds::default(),
+            gets: Rounds::default(),
             closing: CancellationToken::new(),
         });
         housekeeping::start(&store);

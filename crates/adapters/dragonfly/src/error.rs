@@ -46,10 +46,7 @@ fn reply(details: &str) -> Option<Error> {
             ErrorKind::PermissionDenied,
             "the server does not accept the credentials",
         ),
-        "NOPERM" => Error::new(
-            ErrorKind::PermissionDenied,
-            "the server's user may not do this",
-        ),
+        "NOPERM" => not_permitted(details.trim_start_matches("NOPERM ")),
         "WRONGTYPE" => Error::new(
             ErrorKind::Corrupted,
             "a key of this installation holds something else; does another program use its prefix?",
@@ -62,9 +59,18 @@ fn reply(details: &str) -> Option<Error> {
     Some(error)
 }
 
+/// What the server says of a right that its user lacks: a command, a key, a channel.
+fn not_permitted(what: &str) -> Error {
+    let message = format!("the server's user lacks a right: {what}");
+    Error::new(ErrorKind::PermissionDenied, message)
+}
+
 /// A reply that says no more than that the command was refused.
 fn refused(details: &str) -> Error {
     let lower = details.to_ascii_lowercase();
+    if let Some((_, what)) = details.split_once("ACL failure in script: ") {
+        return not_permitted(what);
+    }
     if lower.contains("max number of clients") {
         Error::new(ErrorKind::Overloaded, "the server has no connection left")
             .with_retry(Retry::After(SOON))
@@ -97,6 +103,11 @@ fn on_the_way(error: &FredError, mutates: bool) -> Error {
         FredKind::Unknown if not_sent(error.details()) => {
             unavailable("the server cannot be reached")
         }
+        FredKind::IO | FredKind::Tls if error.details().contains("peer certificate") => Error::new(
+            ErrorKind::PermissionDenied,
+            "the server's certificate is not accepted; tls_ca names the file of the authority to \
+             trust",
+        ),
         FredKind::IO => unavailable("the connection was lost").with_ambiguous(mutates),
         FredKind::Backpressure => Error::new(ErrorKind::Overloaded, "too many commands at once"),
         FredKind::Auth => Error::new(
@@ -183,6 +194,11 @@ mod tests {
                 false,
             ),
             (
+                "ERR ACL failure in script: this user has no permissions to run the 'xadd' command",
+                PermissionDenied,
+                false,
+            ),
+            (
                 "WRONGTYPE Operation against a key holding the wrong kind of value",
                 Corrupted,
                 false,
@@ -235,6 +251,12 @@ mod tests {
                 false,
             ),
             (FredKind::Tls, "bad certificate", Unavailable, false),
+            (
+                FredKind::IO,
+                "invalid peer certificate: UnknownIssuer",
+                PermissionDenied,
+                false,
+            ),
             (FredKind::Backpressure, "full", Overloaded, false),
             (FredKind::Config, "no cluster", InvalidArgument, false),
             (FredKind::Parse, "no number", Internal, true),

@@ -16,6 +16,7 @@ mod producer;
 mod queue;
 mod reference;
 mod reply;
+mod rounds;
 mod script;
 mod session;
 mod state;

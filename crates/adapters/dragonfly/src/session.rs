@@ -14,7 +14,9 @@ use crate::durability::Server;
 use crate::housekeeping::Houses;
 use crate::keys::{self, Keys, Role};
 use crate::queue::Queues;
+use crate::rounds::Rounds;
 use crate::script::Script;
+use crate::state::{Applying, Getting};
 use crate::wake::{Listener, Wakes, Woken};
 
 /// The server, shared by the backend and all its handles.
@@ -27,6 +29,8 @@ pub(crate) struct Store {
     pub(crate) wakes: Wakes,
     pub(crate) houses: Houses,
     pub(crate) queues: Queues,
+    pub(crate) applies: Rounds<Applying>,
+    pub(crate) gets: Rounds<Getting>,
     /// Cancelled when the backend closes.
     pub(crate) closing: CancellationToken,
 }

@@ -74,19 +74,19 @@ impl Ear {
     pub(super) fn begin_after(&self, number: u64) {
         let mut heard = self.heard.lock();
         heard.after = Some(number);
-        // Whatever was missed before it began is not its own.
-        heard
-            .events
-            .retain(|event| matches!(event, Event::Message(waiting) if waiting.number > number));
-        heard
-            .later
-            .retain(|event| matches!(event, Event::Message(waiting) if waiting.number > number));
+        let own =
+            |event: &Event| matches!(event, Event::Message(waiting) if waiting.number > number);
+        heard.events.retain(own);
+        heard.later.retain(own);
     }
 
-    /// Notes that messages may be missing here.
-    pub(super) fn miss(&self) {
-        self.heard.lock().gap(None);
-        self.more.notify_one();
+    /// Notes that messages are missing here, up to the one with this number.
+    pub(super) fn miss(&self, last: u64) {
+        let mut heard = self.heard.lock();
+        if heard.after.is_some_and(|after| last > after) {
+            heard.gap(None);
+            self.more.notify_one();
+        }
     }
 
     pub(super) fn tell(&self, cast: &Cast) {
@@ -275,6 +275,20 @@ mod tests {
             assert!(is_message(&ear.next()));
         }
         let gap = BroadcastEvent::Gap { missed: Some(3) };
+        assert_eq!(ear.next().unwrap(), gap);
+        assert_eq!(ear.next(), Err(None));
+    }
+
+    #[tokio::test]
+    async fn what_was_lost_before_it_began_is_not_its_own() {
+        let ear = ear();
+        ear.miss(u64::MAX);
+        ear.begin_after(7);
+        ear.miss(7);
+        assert_eq!(ear.next(), Err(None));
+        ear.miss(8);
+        ear.miss(9);
+        let gap = BroadcastEvent::Gap { missed: None };
         assert_eq!(ear.next().unwrap(), gap);
         assert_eq!(ear.next(), Err(None));
     }

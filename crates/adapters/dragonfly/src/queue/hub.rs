@@ -2,7 +2,8 @@
 //! tells each who listens what its pattern matches.
 //!
 //! Senders publish only while somebody is known to listen, which has to be said again and again.
-//! What they publish is numbered, so that a loss shows.
+//! Every message is numbered, published or not, so that a loss shows: in a number that does not
+//! follow the last, or in the answer to the word that somebody listens.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -51,6 +52,7 @@ impl Hub {
         };
         hearing.ears.lock().push(Arc::downgrade(ear));
         let said = hearing.say().await?;
+        // What was lost up to here is not the ear's own.
         ear.begin_after(said.last);
         Ok(hearing)
     }
@@ -63,17 +65,44 @@ pub(super) struct Hearing {
     store: Arc<Store>,
     meta: String,
     ears: Mutex<Vec<Weak<Ear>>>,
-    /// The number of the last message that was heard.
-    last: Mutex<Option<u64>>,
+    heard: Mutex<Heard>,
     _stop: DropGuard,
 }
 
 /// What the server answers to the word that somebody listens.
+#[derive(Clone, Copy, Debug)]
 struct Said {
-    /// The number of the last message that could be heard.
+    /// The number of the last message.
     last: u64,
-    /// Whether somebody was known to listen all the time until now.
-    unbroken: bool,
+    /// The number of the last message that was not published; 0 when all were.
+    unheard: u64,
+}
+
+/// Up to which message everything was heard, or is known to be lost. Only one task counts here.
+#[derive(Debug)]
+struct Heard {
+    last: u64,
+}
+
+impl Heard {
+    /// Counts a message that was heard; answers whether some before it were lost.
+    fn message(&mut self, number: u64) -> bool {
+        let lost = number > self.last + 1;
+        self.last = self.last.max(number);
+        lost
+    }
+
+    /// Takes in what the server says; answers whether it tells of a loss.
+    fn said(&mut self, said: Said) -> bool {
+        if said.last < self.last {
+            // The server has an older state than it had.
+            self.last = said.last;
+            return true;
+        }
+        let lost = said.unheard > self.last;
+        self.last = self.last.max(said.unheard);
+        lost
+    }
 }
 
 impl Hearing {
@@ -85,37 +114,36 @@ impl Hearing {
             .subscribe(format!("{meta}:cast"))
             .await
             .map_err(|error| map("broadcast", error, false))?;
+        let said = say(desk.store(), &meta).await?;
         let stop = CancellationToken::new();
         let hearing = Arc::new(Self {
             own,
             store: Arc::clone(desk.store()),
             meta,
             ears: Mutex::default(),
-            last: Mutex::default(),
+            heard: Mutex::new(Heard { last: said.last }),
             _stop: stop.clone().drop_guard(),
         });
         tokio::spawn(hear(Arc::downgrade(&hearing), messages, stop));
         Ok(hearing)
     }
 
-    /// Says that somebody listens.
     async fn say(&self) -> Result<Said> {
-        let keys = vec![self.meta.as_str().into()];
-        let arguments = vec![micros(HEARD_FOR).to_string().into()];
-        let client = &self.store.client;
-        let answer = client.script("broadcast", &scripts::LISTEN, keys, arguments);
-        let mut reply = Reply::new(answer.await?);
-        Ok(Said {
-            last: reply.number()?,
-            unbroken: reply.number::<u8>()? == 1,
-        })
+        say(&self.store, &self.meta).await
     }
 
-    /// Says it again; when it may have been forgotten, messages may have been missed.
+    /// Says it again, and hears whether messages were not published meanwhile.
     async fn say_again(&self) {
         match self.say().await {
-            Ok(said) if said.unbroken => {}
-            Ok(_) => self.miss(),
+            Ok(said) => {
+                let (lost, last) = {
+                    let mut heard = self.heard.lock();
+                    (heard.said(said), heard.last)
+                };
+                if lost {
+                    self.each(|ear| ear.miss(last));
+                }
+            }
             Err(error) => tracing::debug!(%error, "it is said later that somebody listens"),
         }
     }
@@ -126,14 +154,16 @@ impl Hearing {
         if let Err(error) = again.await {
             tracing::debug!(%error, "a broadcast hears nothing until the next connection");
         }
-        self.say_again().await;
+        match self.say().await {
+            Ok(said) => self.heard.lock().last = said.last,
+            Err(error) => tracing::debug!(%error, "it is said later that somebody listens"),
+        }
         self.miss();
     }
 
     /// Tells all ears that messages may be missing here.
     fn miss(&self) {
-        *self.last.lock() = None;
-        self.each(Ear::miss);
+        self.each(|ear| ear.miss(u64::MAX));
     }
 
     fn each(&self, tell: impl Fn(&Ear)) {
@@ -166,12 +196,25 @@ impl Hearing {
     }
 
     fn tell_cast(&self, cast: &Cast) {
-        let last = self.last.lock().replace(cast.number);
-        if last.is_some_and(|last| cast.number > last + 1) {
-            self.each(Ear::miss);
+        let lost = self.heard.lock().message(cast.number);
+        if lost {
+            self.each(|ear| ear.miss(cast.number - 1));
         }
         self.each(|ear| ear.tell(cast));
     }
+}
+
+/// Says that somebody listens.
+async fn say(store: &Store, meta: &str) -> Result<Said> {
+    let arguments = vec![micros(HEARD_FOR).to_string().into()];
+    let answer = store
+        .client
+        .script("broadcast", &scripts::LISTEN, vec![meta.into()], arguments);
+    let mut reply = Reply::new(answer.await?);
+    Ok(Said {
+        last: reply.number()?,
+        unheard: reply.number()?,
+    })
 }
 
 /// A message as it is published: `number:seq:delay:ttl:` and its stored form.
@@ -263,4 +306,48 @@ async fn hear(
 /// The error of listening on a closed handle.
 pub(super) fn closed() -> Error {
     Error::closed().with_operation("broadcast")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_does_not_follow_tells_of_a_loss_once() {
+        let mut heard = Heard { last: 4 };
+        assert!(!heard.message(5));
+        assert!(heard.message(7), "6 is missing");
+        let said = Said {
+            last: 9,
+            unheard: 6,
+        };
+        assert!(
+            !heard.said(said),
+            "6 was told already; 8 and 9 are on their way"
+        );
+        assert!(!heard.message(8));
+    }
+
+    #[test]
+    fn what_was_not_published_is_lost_though_nothing_follows_it() {
+        let mut heard = Heard { last: 4 };
+        let said = |last, unheard| Said { last, unheard };
+        assert!(!heard.said(said(4, 0)));
+        assert!(!heard.said(said(4, 3)), "that was before it began");
+        assert!(heard.said(said(8, 6)));
+        assert!(!heard.message(5), "published before, heard late");
+        assert!(!heard.message(7));
+        assert!(!heard.said(said(8, 6)), "told once");
+    }
+
+    #[test]
+    fn a_server_with_an_older_state_tells_of_a_loss() {
+        let mut heard = Heard { last: 9 };
+        let said = Said {
+            last: 3,
+            unheard: 0,
+        };
+        assert!(heard.said(said));
+        assert!(!heard.message(4));
+    }
 }

@@ -44,9 +44,13 @@ use statehouse_contracts::{Error, Namespace, Result};
 
 use self::bell::Bells;
 use self::hub::Hub;
+use self::receive::Wish;
 use self::registry::{Group, Registries};
 use self::reply::Reply;
+use self::request::Alone;
+use self::settle::Settlement;
 use crate::keys::Keys;
+use crate::rounds::Rounds;
 use crate::script::Script;
 use crate::session::{Session, Store};
 
@@ -97,6 +101,9 @@ pub(crate) struct Queue {
     registries: Registries,
     bells: Bells,
     hub: Hub,
+    sends: Rounds<Alone>,
+    receives: Rounds<Wish>,
+    settles: Rounds<Settlement>,
 }
 
 impl Queue {
@@ -105,6 +112,9 @@ impl Queue {
             registries: Registries::default(),
             bells: Bells::default(),
             hub: Hub::default(),
+            sends: Rounds::default(),
+            receives: Rounds::default(),
+            settles: Rounds::default(),
             keys,
         }
     }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::prepare::{self, Prepared};
 use super::registry::{self, Group, Registry};
-use super::reply::{Reply, integer, senseless};
-use super::request::Request;
+use super::reply::{integer, senseless};
+use super::request::{Alone, Request, Took};
 use super::room::{Full, Listeners};
 use super::{Desk, behind_a_failure, groups, scripts};
 use crate::time;
@@ -91,7 +91,7 @@ pub(crate) async fn cancel(desk: &Desk, id: MessageId) -> Result<bool> {
 /// A batch on its way.
 pub(super) struct Sending<'d> {
     desk: &'d Desk,
-    messages: Vec<Option<Prepared>>,
+    messages: Vec<Option<Arc<Prepared>>>,
     pub(super) answers: Vec<Option<Result<Sent>>>,
     /// The ordering keys of messages that failed.
     failed: HashSet<String>,
@@ -116,12 +116,12 @@ impl<'d> Sending<'d> {
         sending
     }
 
-    fn prepare(&mut self, message: &Message) -> (Option<Prepared>, Option<Result<Sent>>) {
+    fn prepare(&mut self, message: &Message) -> (Option<Arc<Prepared>>, Option<Result<Sent>>) {
         let key = message.ordering_key.as_deref().map(prepare::word);
         let behind = key.as_ref().is_some_and(|key| self.failed.contains(key));
         match Prepared::new(&self.desk.session.keys, message) {
             Ok(_) if behind => (None, Some(Err(behind_a_failure()))),
-            Ok(prepared) => (Some(prepared), None),
+            Ok(prepared) => (Some(Arc::new(prepared)), None),
             Err(error) => {
                 self.failed.extend(key);
                 (None, Some(Err(error)))
@@ -141,7 +141,7 @@ impl<'d> Sending<'d> {
             .collect()
     }
 
-    fn message(&self, at: usize) -> Result<&Prepared> {
+    fn message(&self, at: usize) -> Result<&Arc<Prepared>> {
         let missing = || Error::internal("a message was answered before it was sent");
         self.messages[at].as_ref().ok_or_else(missing)
     }
@@ -210,23 +210,45 @@ impl<'d> Sending<'d> {
         let mut registry = registries.get(self.desk, "send").await?;
         loop {
             registry = self.with_mailboxes(registry, places).await?;
-            let request = self.request(options, &registry, places)?;
-            let (keys, arguments) = (request.keys, request.arguments);
-            let answer = self
-                .desk
-                .run("send", &scripts::SEND, keys, arguments)
-                .await?;
+            let took = match places {
+                [at] => self.send_one(options, &registry, *at).await?,
+                _ => self.send_batch(options, &registry, places).await?,
+            };
             self.tried += 1;
-            let reply = Reply::new(answer);
-            if reply.len() == places.len() {
-                let full = self.note(reply, &request.routes, &request.groups, places)?;
-                // One message is answered like a registry that is not the server's any more.
-                if let Some(full) = full {
-                    return Ok(full);
-                }
+            if let Some(took) = took {
+                return self.note(took, places);
             }
             registry = registries.after(self.desk, "send", &registry).await?;
         }
+    }
+
+    /// Sends one message, together with others that are alone; `None` when the groups have changed.
+    async fn send_one(
+        &self,
+        options: SendOptions,
+        registry: &Arc<Registry>,
+        at: usize,
+    ) -> Result<Option<Took>> {
+        self.desk.session.check_open("send")?;
+        let alone = Alone {
+            desk: self.desk.clone(),
+            registry: Arc::clone(registry),
+            message: Arc::clone(self.message(at)?),
+            options,
+        };
+        let lane = (options.require_route, registry.epoch.clone());
+        self.desk.queue.sends.call(lane, alone).await
+    }
+
+    async fn send_batch(
+        &self,
+        options: SendOptions,
+        registry: &Registry,
+        places: &[usize],
+    ) -> Result<Option<Took>> {
+        let request = self.request(options, registry, places)?;
+        self.desk.session.check_open("send")?;
+        request.send(self.desk).await
     }
 
     /// The registry, with the mailboxes that these go to.
@@ -254,28 +276,21 @@ impl<'d> Sending<'d> {
         places: &[usize],
     ) -> Result<Request> {
         let messages = places.iter().map(|at| self.message(*at));
+        let messages = messages.map(|message| message.map(|message| &**message));
         let messages: Vec<&Prepared> = messages.collect::<Result<_>>()?;
-        Ok(Request::new(self.desk, options, registry, &messages))
+        let request = Request::new(self.desk, options, registry, &messages, false);
+        Ok(request)
     }
 
-    /// Notes the answers to these; returns those that found no room, and `None` when nothing was
-    /// tried because the groups have changed.
-    fn note(
-        &mut self,
-        mut reply: Reply,
-        routes: &[usize],
-        groups: &[Arc<Group>],
-        places: &[usize],
-    ) -> Result<Option<Vec<Full>>> {
+    /// Notes the answers to these; returns those that found no room.
+    fn note(&mut self, took: Took, places: &[usize]) -> Result<Vec<Full>> {
         let mut full = Vec::new();
-        for (at, routed) in places.iter().copied().zip(routes) {
-            let answer = reply.bytes()?.ok_or_else(senseless)?;
+        for (at, (answer, routed)) in places.iter().copied().zip(took.answers) {
             let (kind, rest) = answer.split_at_checked(1).ok_or_else(senseless)?;
             match kind {
-                b"S" => return Ok(None),
                 b"A" => {
                     let id = self.message(at)?.id;
-                    self.answers[at] = Some(Ok(sent(id, *routed as u64, None)));
+                    self.answers[at] = Some(Ok(sent(id, routed as u64, None)));
                 }
                 b"D" => {
                     let (earlier, routed) = remembered(rest)?;
@@ -288,7 +303,8 @@ impl<'d> Sending<'d> {
                 }
                 b"F" => {
                     let number = std::str::from_utf8(rest).ok().and_then(|n| n.parse().ok());
-                    let group = number.and_then(|number: usize| groups.get(number - 1));
+                    let group =
+                        number.and_then(|number: usize| took.groups.get(number.checked_sub(1)?));
                     full.push((at, Arc::clone(group.ok_or_else(senseless)?)));
                 }
                 _ if self.is_behind(at) => self.answers[at] = Some(Err(behind_a_failure())),
@@ -296,7 +312,7 @@ impl<'d> Sending<'d> {
                 _ => {}
             }
         }
-        Ok(Some(full))
+        Ok(full)
     }
 
     /// Waits until a group may have room. It listens before it tries once more, so that room made

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fred::types::Value;
 use statehouse_contracts::{Delivery, Error, ErrorKind, GroupName, Lease, Receive, Result, Topic};
-use tokio::sync::oneshot;
 
 use super::bell::Bell;
 use super::held::Held;
@@ -14,6 +13,7 @@ use super::registry::Group;
 use super::reply::{Reply, senseless};
 use super::token::Token;
 use super::{Desk, MAX_BYTES, MAX_RECEIVE, groups, random_word, scripts, settle};
+use crate::rounds::Call;
 use crate::time::{self, micros};
 
 /// Takes up to `max` messages: at once what is there, else waits for the first.
@@ -67,10 +67,12 @@ async fn successor(desk: &Desk, name: &GroupName, gone: &Group) -> Result<Arc<Gr
 
 /// What a look for messages finds.
 #[derive(Debug)]
-enum Look {
-    Leased(Batch),
+pub(super) enum Look {
+    Leased(Handed),
     /// Nothing, for this long unless something happens before.
     Nothing(Option<Duration>),
+    /// Others who looked together with this one got what there was.
+    Again,
     /// The group is not there any more.
     Gone,
 }
@@ -83,18 +85,19 @@ async fn receive_from(
     until: tokio::time::Instant,
 ) -> Result<Option<Vec<Delivery>>> {
     match look(desk, group, wanted).await? {
-        Look::Leased(batch) => return batch.deliveries().map(Some),
+        Look::Leased(handed) => return handed.deliveries().map(Some),
         Look::Gone => return Ok(None),
         Look::Nothing(_) if tokio::time::Instant::now() >= until => return Ok(Some(Vec::new())),
-        Look::Nothing(_) => {}
+        Look::Nothing(_) | Look::Again => {}
     }
     let bell = desk.queue.bells.of(desk, group).await?;
     loop {
         let turn = Turn { bell: &bell };
         match look(desk, group, wanted).await? {
-            Look::Leased(batch) => return batch.deliveries().map(Some),
+            Look::Leased(handed) => return handed.deliveries().map(Some),
             Look::Gone => return Ok(None),
             Look::Nothing(next) => turn.over(next),
+            Look::Again => {}
         }
         tokio::select! {
             () = desk.session.closed() => {
@@ -128,51 +131,128 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Looks once, in a task of its own: when the caller is dropped meanwhile, what was leased goes
-/// back, and the attempt does not count.
+/// Looks until the answer is one for this caller.
 async fn look(desk: &Desk, group: &Arc<Group>, wanted: Receive) -> Result<Look> {
-    desk.session.check_open("receive")?;
-    let (answer, question) = oneshot::channel();
-    let (desk, group) = (desk.clone(), Arc::clone(group));
-    let giver = desk.clone();
-    tokio::spawn(async move {
-        let looked = look_now(&desk, &group, wanted).await;
-        if let Err(Ok(Look::Leased(batch))) = answer.send(looked) {
-            batch.give_back(&desk).await;
-        }
-    });
-    let mut handover = Handover {
-        question: Some(question),
-        desk: giver,
-    };
-    handover.take().await
-}
-
-/// Waits for what was leased.
-struct Handover {
-    question: Option<oneshot::Receiver<Result<Look>>>,
-    desk: Desk,
-}
-
-impl Handover {
-    async fn take(&mut self) -> Result<Look> {
-        let Some(question) = &mut self.question else {
-            return Err(Error::internal("a receive was asked twice"));
+    let lease = wanted.lease.unwrap_or(group.spec.lease);
+    loop {
+        desk.session.check_open("receive")?;
+        let wish = Wish {
+            desk: desk.clone(),
+            group: Arc::clone(group),
+            max: wanted.max,
+            lease,
         };
-        let answer = question.await;
-        self.question = None;
-        answer.unwrap_or_else(|_| Err(Error::internal("a receive was given up")))
+        let lane = (group.id.clone(), lease);
+        match desk.queue.receives.call(lane, wish).await? {
+            Look::Again => {}
+            found => return Ok(found),
+        }
     }
 }
 
-impl Drop for Handover {
-    fn drop(&mut self) {
-        let Some(mut question) = self.question.take() else {
-            return;
+/// A caller's wish for messages, which travels with those of others for the same group.
+pub(super) struct Wish {
+    desk: Desk,
+    group: Arc<Group>,
+    max: usize,
+    lease: Duration,
+}
+
+impl Call for Wish {
+    /// The group and the lease.
+    type Lane = (String, Duration);
+    type Answer = Look;
+
+    const MOST: usize = MAX_RECEIVE;
+
+    fn weight(&self) -> usize {
+        self.max
+    }
+
+    async fn make(wishes: Vec<Self>) -> Result<Vec<Look>> {
+        let Some(first) = wishes.first() else {
+            return Ok(Vec::new());
         };
-        // What comes from now on the other side gives back.
-        question.close();
-        if let Ok(Ok(Look::Leased(batch))) = question.try_recv()
+        let max = wishes.iter().map(|wish| wish.max).sum();
+        let mut found = look_now(&first.desk, &first.group, max, first.lease).await?;
+        let share = |wish: &Wish| found.share(wish.max, &wish.desk);
+        Ok(wishes.iter().map(share).collect())
+    }
+}
+
+/// What was found for all who looked together.
+enum Found {
+    Leased(Batch),
+    Nothing(Option<Duration>),
+    Gone,
+}
+
+impl Found {
+    /// The share of one who wants up to `max`.
+    fn share(&mut self, max: usize, desk: &Desk) -> Look {
+        match self {
+            Self::Leased(batch) if batch.messages.is_empty() => Look::Again,
+            Self::Leased(batch) => Look::Leased(Handed {
+                batch: Some(batch.split(max)),
+                desk: desk.clone(),
+            }),
+            Self::Nothing(next) => Look::Nothing(*next),
+            Self::Gone => Look::Gone,
+        }
+    }
+}
+
+async fn look_now(desk: &Desk, group: &Arc<Group>, max: usize, lease: Duration) -> Result<Found> {
+    let asked = Instant::now();
+    let arguments: [Value; 5] = [
+        group.promise.clone(),
+        max.to_string().into(),
+        MAX_BYTES.to_string().into(),
+        micros(lease).to_string().into(),
+        random_word().into(),
+    ];
+    let mut keys = desk.queue.shared_keys();
+    keys.extend_from_slice(&group.keys);
+    let client = &desk.store().client;
+    loop {
+        let (keys, arguments) = (keys.clone(), arguments.to_vec());
+        let answer = client.script("receive", &scripts::RECEIVE, keys, arguments);
+        let mut reply = Reply::new(answer.await?);
+        match reply.text()?.as_str() {
+            "GONE" => return Ok(Found::Gone),
+            "AGAIN" => {}
+            "NOTHING" => {
+                let next = reply.text()?;
+                let span = next.parse().ok().map(Duration::from_micros);
+                return Ok(Found::Nothing(span));
+            }
+            "LEASED" => {
+                let deadline = asked.checked_add(lease).unwrap_or(asked);
+                return Batch::read(group, deadline, reply).map(Found::Leased);
+            }
+            _ => return Err(senseless()),
+        }
+    }
+}
+
+/// Messages on their way to a caller. When the caller is gone they go back, and the attempt does
+/// not count.
+#[derive(Debug)]
+pub(super) struct Handed {
+    batch: Option<Batch>,
+    desk: Desk,
+}
+
+impl Handed {
+    fn deliveries(mut self) -> Result<Vec<Delivery>> {
+        let batch = self.batch.take();
+        batch.map_or_else(|| Ok(Vec::new()), Batch::deliveries)
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let desk = self.desk.clone();
@@ -181,89 +261,75 @@ impl Drop for Handover {
     }
 }
 
-async fn look_now(desk: &Desk, group: &Arc<Group>, wanted: Receive) -> Result<Look> {
-    let lease = wanted.lease.unwrap_or(group.spec.lease);
-    let arguments: Vec<Value> = vec![
-        wanted.max.to_string().into(),
-        MAX_BYTES.to_string().into(),
-        micros(lease).to_string().into(),
-    ];
-    let asked = Instant::now();
-    let mut arguments = arguments;
-    arguments.push(random_word().into());
-    let mut keys = desk.queue.shared_keys();
-    keys.extend_from_slice(&group.keys);
-    loop {
-        let mut all = vec![group.promise.clone()];
-        all.extend_from_slice(&arguments);
-        let answer = desk.run("receive", &scripts::RECEIVE, keys.clone(), all);
-        let mut reply = Reply::new(answer.await?);
-        match reply.text()?.as_str() {
-            "GONE" => return Ok(Look::Gone),
-            "AGAIN" => {}
-            "NOTHING" => {
-                let next = reply.text()?;
-                let span = next.parse().ok().map(Duration::from_micros);
-                return Ok(Look::Nothing(span));
-            }
-            "LEASED" => {
-                let deadline = asked.checked_add(lease).unwrap_or(asked);
-                return Batch::read(group, deadline, reply).map(Look::Leased);
-            }
-            _ => return Err(senseless()),
-        }
-    }
-}
-
-/// Messages that were handed out together.
+/// Messages that were handed out together, or some of them.
 #[derive(Debug)]
 struct Batch {
     group: Arc<Group>,
     deadline: Instant,
-    /// Their leased words, and their stored forms.
-    messages: Vec<(String, Option<Bytes>)>,
+    /// How many were handed out together.
+    size: usize,
+    /// The places, leased words and stored forms.
+    messages: Vec<(usize, String, Option<Bytes>)>,
 }
 
 impl Batch {
     fn read(group: &Arc<Group>, deadline: Instant, mut reply: Reply) -> Result<Self> {
-        let mut messages = Vec::with_capacity(reply.len() / 2);
-        while !reply.is_empty() {
-            messages.push((reply.text()?, reply.bytes()?));
+        let size = reply.len() / 2;
+        let mut messages = Vec::with_capacity(size);
+        for place in 0..size {
+            messages.push((place, reply.text()?, reply.bytes()?));
         }
         Ok(Self {
             group: Arc::clone(group),
             deadline,
+            size,
             messages,
         })
     }
 
-    fn deliveries(self) -> Result<Vec<Delivery>> {
-        let size = self.messages.len();
-        let deliver = |(place, (word, stored)): (usize, (String, Option<Bytes>))| {
+    /// Takes the first out, up to `max`.
+    fn split(&mut self, max: usize) -> Self {
+        let rest = self.messages.split_off(self.messages.len().min(max));
+        Self {
+            group: Arc::clone(&self.group),
+            messages: std::mem::replace(&mut self.messages, rest),
+            ..*self
+        }
+    }
+
+    fn token(&self, place: usize, word: String) -> Token {
+        Token {
+            group: self.group.id.clone(),
+            place,
+            size: self.size,
+            word,
+        }
+    }
+
+    fn deliveries(mut self) -> Result<Vec<Delivery>> {
+        let messages = std::mem::take(&mut self.messages);
+        let deliver = |(place, word, stored): (usize, String, Option<Bytes>)| {
             let held = Held::read(&word)?;
-            let token = Token {
-                group: self.group.id.clone(),
-                place,
-                size,
-                word,
-            };
             Ok(Delivery {
                 received: held.received(stored)?,
                 group: self.group.name.clone(),
                 attempt: held.attempts,
                 lease: Lease {
-                    token: token.seal()?,
+                    token: self.token(place, word).seal()?,
                     deadline: self.deadline,
                 },
             })
         };
-        self.messages.into_iter().enumerate().map(deliver).collect()
+        messages.into_iter().map(deliver).collect()
     }
 
     /// Takes back what nobody got. If it fails the leases run out.
-    async fn give_back(self, desk: &Desk) {
-        let words = self.messages.into_iter().map(|(word, _)| word).collect();
-        if let Err(error) = settle::give_back(desk, &self.group, words).await {
+    async fn give_back(mut self, desk: &Desk) {
+        let messages = std::mem::take(&mut self.messages);
+        let tokens = messages
+            .into_iter()
+            .map(|(place, word, _)| self.token(place, word));
+        if let Err(error) = settle::give_back(desk, &self.group, tokens).await {
             tracing::debug!(%error, "messages that nobody got come back when their leases end");
         }
     }

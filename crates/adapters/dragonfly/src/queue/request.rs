@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::types::{Key, Value};
-use statehouse_contracts::SendOptions;
+use statehouse_contracts::{Result, SendOptions};
 
-use super::Desk;
 use super::prepare::Prepared;
 use super::registry::{Group, Registry, Route};
+use super::reply::{Reply, senseless};
+use super::{Desk, scripts};
 use crate::keys::Keys;
+use crate::rounds::Call;
 use crate::time::micros;
 
 /// The keys of what was accepted within the window, which two take in turns.
@@ -29,12 +32,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Asks for `messages` to be taken in, as `registry` routes them.
+    /// Asks for `messages` to be taken in, as `registry` routes them: as one batch, or `apart`, so
+    /// that none waits for another of its ordering key.
     pub(super) fn new(
         desk: &Desk,
         options: SendOptions,
         registry: &Registry,
         messages: &[&Prepared],
+        apart: bool,
     ) -> Self {
         let mut routes = Routes::default();
         let found: Vec<(Route, Arc<str>)> = messages
@@ -47,7 +52,12 @@ impl Request {
         let mut arguments: Vec<Value> = vec![
             registry.epoch.as_str().into(),
             micros(window).max(1).to_string().into(),
-            u8::from(options.require_route).to_string().into(),
+            format!(
+                "{}{}",
+                if options.require_route { "r" } else { "" },
+                if apart { "a" } else { "" }
+            )
+            .into(),
             routes.groups.len().to_string().into(),
         ];
         for group in &routes.groups {
@@ -69,6 +79,75 @@ impl Request {
             routes: found.iter().map(|(route, _)| route.len()).collect(),
             groups: routes.groups,
         }
+    }
+}
+
+/// What became of messages.
+pub(super) struct Took {
+    /// The answer to each, and how many groups it reaches.
+    pub(super) answers: Vec<(Bytes, usize)>,
+    /// The groups that answers name by number, from 1.
+    pub(super) groups: Arc<[Arc<Group>]>,
+}
+
+impl Request {
+    /// Sends them; `None` when the groups are not those of the server any more.
+    pub(super) async fn send(self, desk: &Desk) -> Result<Option<Took>> {
+        let client = &desk.store().client;
+        let answer = client.script("send", &scripts::SEND, self.keys, self.arguments);
+        let mut reply = Reply::new(answer.await?);
+        let mut answers = Vec::with_capacity(self.routes.len());
+        for routed in self.routes {
+            let answer = reply.bytes()?.ok_or_else(senseless)?;
+            if answer.first() == Some(&b'S') {
+                return Ok(None);
+            }
+            answers.push((answer, routed));
+        }
+        Ok(Some(Took {
+            answers,
+            groups: self.groups.into(),
+        }))
+    }
+}
+
+/// A message that is sent alone, and travels with others that are.
+pub(super) struct Alone {
+    pub(super) desk: Desk,
+    pub(super) registry: Arc<Registry>,
+    pub(super) message: Arc<Prepared>,
+    pub(super) options: SendOptions,
+}
+
+impl Call for Alone {
+    /// Whether a route is required, and the epoch of the groups.
+    type Lane = (bool, String);
+    type Answer = Option<Took>;
+
+    const MOST: usize = 1 << 20;
+
+    fn weight(&self) -> usize {
+        /// What one costs beside its bytes.
+        const EACH: usize = 4 << 10;
+        self.message.stored.len() + EACH
+    }
+
+    async fn make(calls: Vec<Self>) -> Result<Vec<Option<Took>>> {
+        let Some(first) = calls.first() else {
+            return Ok(Vec::new());
+        };
+        let messages: Vec<&Prepared> = calls.iter().map(|call| &*call.message).collect();
+        let request = Request::new(&first.desk, first.options, &first.registry, &messages, true);
+        let Some(took) = request.send(&first.desk).await? else {
+            return Ok(calls.iter().map(|_| None).collect());
+        };
+        let one = |answer| {
+            Some(Took {
+                answers: vec![answer],
+                groups: Arc::clone(&took.groups),
+            })
+        };
+        Ok(took.answers.into_iter().map(one).collect())
     }
 }
 

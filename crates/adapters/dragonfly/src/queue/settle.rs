@@ -12,6 +12,7 @@ use super::registry::{Group, Registry};
 use super::reply::{Reply, senseless};
 use super::token::Token;
 use super::{Desk, REMEMBERED, random_word, scripts};
+use crate::rounds::Call;
 use crate::time::micros;
 
 /// The most deliveries of one script.
@@ -98,7 +99,7 @@ struct Request {
 }
 
 impl Request {
-    fn push(&mut self, desk: &Desk, group: &Group, token: &Token, action: (char, i64, Value)) {
+    fn push(&mut self, desk: &Desk, group: &Group, token: &Token, action: Action) {
         let known = self.groups.len() + 1;
         let number = *self.groups.entry(group.id.clone()).or_insert(known);
         if number == known {
@@ -145,18 +146,18 @@ async fn settle_some(
     items: &[(Item, Arc<Group>)],
     answers: &mut [Result<Settled>],
 ) -> Result<()> {
-    let mut request = Request::default();
+    let mut wanted = Vec::with_capacity(items.len());
     for (item, group) in items {
-        let action = action(group, item)?;
-        request.push(desk, group, &item.token, action);
+        wanted.push((Arc::clone(group), item.token.clone(), action(group, item)?));
     }
     let asked = Instant::now();
-    let mut reply = request.run(desk).await?;
-    if reply.len() != items.len() {
-        return Err(senseless());
-    }
-    for (item, _) in items {
-        answers[item.at] = match reply.text()?.as_str() {
+    let settlement = Settlement {
+        desk: desk.clone(),
+        wanted,
+    };
+    let words = desk.queue.settles.call((), settlement).await?;
+    for ((item, _), word) in items.iter().zip(words) {
+        answers[item.at] = match word.as_str() {
             "OK" => Ok(Settled { lease: None }),
             "LOST" => Err(lost()),
             word => extended(item, word, asked),
@@ -165,8 +166,53 @@ async fn settle_some(
     Ok(())
 }
 
+/// What to do with a delivery: the action, a span, and what is said.
+type Action = (char, i64, Value);
+
+/// Deliveries that one call settles, which travel with those of others.
+pub(super) struct Settlement {
+    desk: Desk,
+    wanted: Vec<(Arc<Group>, Token, Action)>,
+}
+
+impl Call for Settlement {
+    type Lane = ();
+    /// One word per delivery.
+    type Answer = Vec<String>;
+
+    const MOST: usize = AT_ONCE;
+
+    fn weight(&self) -> usize {
+        self.wanted.len()
+    }
+
+    async fn make(calls: Vec<Self>) -> Result<Vec<Vec<String>>> {
+        let Some(desk) = calls.first().map(|call| call.desk.clone()) else {
+            return Ok(Vec::new());
+        };
+        let mut request = Request::default();
+        let mut counts = Vec::with_capacity(calls.len());
+        for call in calls {
+            counts.push(call.wanted.len());
+            for (group, token, action) in call.wanted {
+                request.push(&desk, &group, &token, action);
+            }
+        }
+        let mut reply = request.run(&desk).await?;
+        if reply.len() != counts.iter().sum::<usize>() {
+            return Err(senseless());
+        }
+        let mut words = Vec::with_capacity(counts.len());
+        for count in counts {
+            let own: Result<Vec<String>> = (0..count).map(|_| reply.text()).collect();
+            words.push(own?);
+        }
+        Ok(words)
+    }
+}
+
 /// A settle as the script is told it: what to do, a span, and what is said.
-fn action(group: &Group, item: &Item) -> Result<(char, i64, Value)> {
+fn action(group: &Group, item: &Item) -> Result<Action> {
     Ok(match &item.action {
         SettleAction::Ack => ('a', 0, "".into()),
         SettleAction::Nack { delay, error } => {
@@ -201,16 +247,13 @@ fn extended(item: &Item, word: &str, asked: Instant) -> Result<Settled> {
 }
 
 /// Gives messages back that were leased to nobody: their attempts do not count.
-pub(super) async fn give_back(desk: &Desk, group: &Group, words: Vec<String>) -> Result<()> {
+pub(super) async fn give_back(
+    desk: &Desk,
+    group: &Group,
+    tokens: impl Iterator<Item = Token>,
+) -> Result<()> {
     let mut request = Request::default();
-    let size = words.len();
-    for (place, word) in words.into_iter().enumerate() {
-        let token = Token {
-            group: group.id.clone(),
-            place,
-            size,
-            word,
-        };
+    for token in tokens {
         request.push(desk, group, &token, ('u', 0, "".into()));
     }
     request.run(desk).await.map(|_| ())

@@ -1,19 +1,26 @@
 //! Applying a transaction.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::types::{Key, Value};
 use statehouse_contracts::{
     Applied, Conflict, ContentType, Envelope, Error, ErrorKind, Message, MessageDelivery,
-    Operation, Precondition, Result, RollbackTo, StateKey, Transaction, Version, Write,
+    Namespace, Operation, Precondition, Result, RollbackTo, StateKey, Transaction, Version, Write,
 };
 
 use super::version::moment;
 use super::{DragonflyState, MAX_DATA, scripts};
+use crate::error::map;
 use crate::queue::deliver::Delivery;
 use crate::reply::{Reply, Row};
+use crate::rounds::Call;
+use crate::session::Store;
 use crate::time::micros;
+
+/// The keys that a script has once for all transactions: those of every commit, and the outbox.
+const SHARED_KEYS: usize = 5;
 
 /// Applies `transaction`.
 pub(super) async fn apply(state: &DragonflyState, transaction: Transaction) -> Result<Applied> {
@@ -33,11 +40,70 @@ pub(super) async fn apply(state: &DragonflyState, transaction: Transaction) -> R
     if transaction.delivery == MessageDelivery::Local && !transaction.messages.is_empty() {
         return apply_locally(state, &transaction, keys, arguments).await;
     }
-    let answer = state
-        .session
-        .script("apply", &scripts::APPLY, keys, arguments)
-        .await?;
+    let session = &state.session;
+    session.check_open("apply")?;
+    let applying = Applying {
+        store: Arc::clone(&session.store),
+        bytes: weigh(&transaction),
+        keys,
+        arguments,
+    };
+    let lane = session.namespace.clone();
+    let answer = session.store.applies.call(lane, applying).await?;
     read(answer, &transaction)
+}
+
+/// A transaction on its way to the server, one after the other with those of other callers.
+pub(crate) struct Applying {
+    store: Arc<Store>,
+    keys: Vec<Key>,
+    arguments: Vec<Value>,
+    bytes: usize,
+}
+
+/// About how many bytes the server has to move for it.
+fn weigh(transaction: &Transaction) -> usize {
+    /// What a write costs beside its bytes.
+    const EACH: usize = 4 << 10;
+    let data = |write: &Write| match &write.operation {
+        Operation::Put { data, .. } | Operation::Append { data } => data.len(),
+        _ => 0,
+    };
+    let writes = transaction.writes.iter().map(|write| EACH + data(write));
+    let messages = transaction.messages.iter();
+    writes.sum::<usize>()
+        + messages
+            .map(|message| EACH + message.bytes().len())
+            .sum::<usize>()
+}
+
+impl Call for Applying {
+    type Lane = Namespace;
+    type Answer = Value;
+
+    const MOST: usize = 1 << 20;
+
+    fn weight(&self) -> usize {
+        self.bytes
+    }
+
+    async fn make(calls: Vec<Self>) -> Result<Vec<Value>> {
+        let Some(store) = calls.first().map(|call| Arc::clone(&call.store)) else {
+            return Ok(Vec::new());
+        };
+        let (mut keys, mut arguments) = (Vec::new(), Vec::new());
+        for call in calls {
+            let own = if keys.is_empty() { 0 } else { SHARED_KEYS };
+            keys.extend(call.keys.into_iter().skip(own));
+            arguments.extend(call.arguments);
+        }
+        let script = &scripts::APPLY;
+        let answer = store
+            .client
+            .script("apply", script, keys, arguments)
+            .await?;
+        Ok(answer.into_array())
+    }
 }
 
 /// Applies a transaction whose messages go into the groups of the same store, inside it.
@@ -57,6 +123,11 @@ async fn apply_locally(
             .session
             .script("apply", script, keys, arguments)
             .await?;
+        let answer = answer
+            .into_array()
+            .into_iter()
+            .next()
+            .unwrap_or(Value::Null);
         let mut parts = answer.clone().into_array().into_iter();
         if parts.next().and_then(|word| word.into_string()).as_deref() != Some("undelivered") {
             return read(answer, transaction);
@@ -88,6 +159,10 @@ fn arguments(state: &DragonflyState, transaction: &Transaction) -> Vec<Value> {
         None => Bytes::new(),
     };
     let window = state.session.config().op_window.as_millis().max(1);
+    let messages = match transaction.delivery {
+        MessageDelivery::Local => &[],
+        _ => &transaction.messages[..],
+    };
     let mut arguments = vec![
         text(state.session.principal.as_str()),
         text(op_id.unwrap_or_default()),
@@ -95,14 +170,13 @@ fn arguments(state: &DragonflyState, transaction: &Transaction) -> Vec<Value> {
         text(window),
         text(MAX_DATA),
         text(transaction.writes.len()),
+        text(messages.len()),
     ];
     for write in &transaction.writes {
         arguments.extend(of_write(write));
     }
-    if transaction.delivery != MessageDelivery::Local {
-        for message in &transaction.messages {
-            arguments.extend(of_message(message));
-        }
+    for message in messages {
+        arguments.extend(of_message(message));
     }
     arguments
 }
@@ -186,6 +260,7 @@ fn read(answer: Value, transaction: &Transaction) -> Result<Applied> {
             "the op_id belongs to another transaction; use a new one",
         )),
         "refused" => Err(refusal(answer, transaction)?),
+        "failed" => Err(failure(&answer.text()?)),
         other => Err(Error::internal(format!("the script answers {other:?}"))),
     }
     .map_err(|error| error.with_operation("apply"))
@@ -216,6 +291,12 @@ fn conflicts(mut answer: Row, transaction: &Transaction) -> Result<Error> {
         });
     }
     Ok(Error::conflicts(conflicts))
+}
+
+/// What went wrong on the server while it applied this transaction and others.
+fn failure(details: &str) -> Error {
+    let error = fred::error::Error::new(fred::error::ErrorKind::Unknown, details.to_owned());
+    map("apply", error, true)
 }
 
 fn refusal(mut answer: Row, transaction: &Transaction) -> Result<Error> {

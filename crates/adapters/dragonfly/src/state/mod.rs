@@ -20,6 +20,9 @@ use statehouse_contracts::{
     Scope, StateCapability, StateKey, StateManager, Transaction, Trim, Version, Wake,
 };
 
+pub(crate) use self::apply::Applying;
+pub(crate) use self::read::Getting;
+
 use self::names::Names;
 use crate::keys::{Keys, Role};
 use crate::queue::Desk;

@@ -2,8 +2,8 @@
 --
 -- KEYS  meta, body, shares, two of what was accepted; twelve of each group; of each delayed
 --       message that of its schedule
--- ARGV  epoch, window in microseconds, `1` when a route is required, number of groups; what each
---       promises; of each message four: `rank:delay:ttl:key:route`, its idempotency key, what is
+-- ARGV  epoch, window in microseconds, with `r` when a route is required and `a` when each stands
+--       apart from the others of its ordering key, number of groups; what each promises; of each message four: `rank:delay:ttl:key:route`, its idempotency key, what is
 --       remembered of it (id and fingerprint), and its stored form
 --
 -- Answers STALE when the client's groups are not those of the server; else one word per message:
@@ -236,9 +236,13 @@ local function make_room_for_one(head, at)
   end
 end
 
--- Tells a message to those who listen without a group.
+-- Tells a message to those who listen without a group. It has a number also when there are none,
+-- so that whoever was taken for gone can know what it did not hear.
 local function cast(batch, head, seq, body)
   batch.cast = batch.cast + 1
+  if not batch.heard then
+    return
+  end
   local times = table.concat({ text(batch.cast), seq, text(head.delay), text(head.ttl) }, ':')
   call('PUBLISH', META .. ':cast', times .. ':' .. body)
 end
@@ -259,9 +263,7 @@ local function take_in_one(batch, head, schedule, key, value, body)
   batch.seq = math.max(batch.seq + 1, batch.now)
   local seq = text(batch.seq)
   accept(key, value .. seq .. #head.route)
-  if batch.heard then
-    cast(batch, head, seq, body)
-  end
+  cast(batch, head, seq, body)
   if #head.route > 0 then
     spread(head, batch.seq, seq, body, schedule)
   end
@@ -282,7 +284,7 @@ local function take_in_each(batch)
     if head.key == '' or not failed[head.key] then
       answer = take_in_one(batch, head, schedule, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
     end
-    if head.key ~= '' and not string.find(answer, '^[AD]') then
+    if head.key ~= '' and not batch.apart and not string.find(answer, '^[AD]') then
       failed[head.key] = true
     end
     count = count + 1
@@ -299,8 +301,9 @@ local function open_batch(k, a, last)
     return nil
   end
   local batch = {
-    require_route = ARGV[a + 2] == '1', now = now(), seq = tonumber(meta[2] or 0),
-    cast = tonumber(meta[4] or 0), groups = {}, schedules = k + 2, first = a + 4, last = last,
+    require_route = string.find(ARGV[a + 2], 'r', 1, true),
+    apart = string.find(ARGV[a + 2], 'a', 1, true), now = now(), seq = tonumber(meta[2] or 0),
+    cast = tonumber(meta[4] or 0), last_cast = tonumber(meta[4] or 0), groups = {}, schedules = k + 2, first = a + 4, last = last,
   }
   batch.heard = meta[3] and tonumber(meta[3]) > batch.now
   for number = 1, tonumber(ARGV[a + 3]) do
@@ -321,7 +324,10 @@ end
 local function close_batch(batch)
   flush()
   in_parts('HSET', accepted.key, accepted.new)
-  call('HSET', META, 'seq', text(batch.seq), 'cast', text(batch.cast))
+  if batch.cast > batch.last_cast then
+    local cast = text(batch.cast)
+    call('HSET', META, 'seq', text(batch.seq), 'cast', cast, batch.heard and 'cast' or 'unheard', cast)
+  end
   for _, group in ipairs(batch.groups) do
     wrap_up(group)
   end

@@ -1,28 +1,40 @@
--- Applies a transaction: looks at every key, refuses or plans, then writes.
+-- Applies transactions, one after the other: looks at every key of one, refuses or plans, then
+-- writes.
 --
--- KEYS: as for commits; 5 the outbox, 6 the op_id; then for each write the record, its versions and
--- the index of its kind.
--- ARGV: by, op_id or '', fingerprint, the op_id's window in milliseconds, the largest content, the
--- number of writes; WIDTH for each write; then for each message its ordering key, whether it has
--- one, its properties and its body. Where the messages are delivered into the groups of the same
--- store (`deliver` is there), keys and arguments end with those of their batch instead.
-local OUTBOX, OP = KEYS[5], KEYS[6]
-local BY, OP_ID, FINGERPRINT, WINDOW, MAX_DATA = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local WRITES = tonumber(ARGV[6])
-local WIDTH = 9
-local MESSAGES = 6 + WRITES * WIDTH
+-- KEYS: as for commits; 5 the outbox; then for each transaction its op_id, and for each of its
+-- writes the record, its versions and the index of its kind.
+-- ARGV: for each transaction by, op_id or '', fingerprint, the op_id's window in milliseconds, the
+-- largest content, the number of writes and that of messages; WIDTH for each write; for each
+-- message its ordering key, whether it has one, its properties and its body. Where messages are
+-- delivered into the groups of the same store (`deliver` is there), there is one transaction, and
+-- keys and arguments end with those of its batch.
+-- Answers for each transaction what became of it.
+local OUTBOX = KEYS[5]
+local WIDTH, MESSAGE = 9, 4
 
-local function write_at(index)
-  local from, keys = 6 + (index - 1) * WIDTH, 6 + (index - 1) * 3
+-- The transaction whose keys begin at `k` and whose arguments at `a`.
+local function transaction_at(k, a)
+  local writes, messages = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  return {
+    op = KEYS[k], by = ARGV[a], op_id = ARGV[a + 1], fingerprint = ARGV[a + 2],
+    window = ARGV[a + 3], max_data = tonumber(ARGV[a + 4]), writes = writes, messages = messages,
+    write_keys = k + 1, write_args = a + 7, message_args = a + 7 + writes * WIDTH,
+    next_key = k + 1 + writes * 3, next_arg = a + 7 + writes * WIDTH + messages * MESSAGE,
+  }
+end
+
+local function write_at(transaction, index)
+  local keys = transaction.write_keys + (index - 1) * 3
+  local from = transaction.write_args + (index - 1) * WIDTH
   return {
     key = {
-      record = KEYS[keys + 1], versions = KEYS[keys + 2], index = KEYS[keys + 3],
-      kind = ARGV[from + 1], id = ARGV[from + 2],
+      record = KEYS[keys], versions = KEYS[keys + 1], index = KEYS[keys + 2],
+      kind = ARGV[from], id = ARGV[from + 1],
     },
-    operation = ARGV[from + 3], precondition = ARGV[from + 4], data = ARGV[from + 5],
-    content_type = ARGV[from + 6], schema = ARGV[from + 7] == '1' and ARGV[from + 8],
+    operation = ARGV[from + 2], precondition = ARGV[from + 3], data = ARGV[from + 4],
+    content_type = ARGV[from + 5], schema = ARGV[from + 6] == '1' and ARGV[from + 7],
     -- The lifetime of a put in microseconds, or which version a rollback takes.
-    argument = ARGV[from + 9],
+    argument = ARGV[from + 8], by = transaction.by, max_data = transaction.max_data,
   }
 end
 
@@ -51,12 +63,12 @@ end
 
 -- What a version with content is.
 local function content(write, current, size)
-  local created_at, created_by = AT, BY
+  local created_at, created_by = AT, write.by
   if is_live(current, NOW) then
     created_at, created_by = current.is[CREATED_AT], current.is[CREATED_BY]
   end
   return {
-    LIVE, write.content_type, write.schema, created_at, created_by, AT, BY, false, false,
+    LIVE, write.content_type, write.schema, created_at, created_by, AT, write.by, false, false,
     false, text(size), false,
   }
 end
@@ -76,7 +88,7 @@ local function append(write, current)
   if is_live(current, NOW) then
     local before = current.is
     local size = tonumber(before[SIZE]) + #write.data
-    if size > MAX_DATA then
+    if size > write.max_data then
       return { refused = { 'large', text(size) } }
     end
     is[CONTENT_TYPE], is[SCHEMA] = before[CONTENT_TYPE], before[SCHEMA]
@@ -127,10 +139,10 @@ local function effect(write, current, floor)
 end
 
 -- Decides what each write does. Conflicts come before other reasons to refuse.
-local function plan(floor)
+local function plan(transaction, floor)
   local planned, conflicts, refused = {}, { 'conflicts' }, nil
-  for index = 1, WRITES do
-    local write = write_at(index)
+  for index = 1, transaction.writes do
+    local write = write_at(transaction, index)
     local current = current_of(write.key.record)
     if holds(write, current) then
       local comes_to = effect(write, current, floor)
@@ -169,25 +181,25 @@ local function execute(commit, item, floor)
     return write(commit, request.key, current, version, request.operation, comes_to.is, comes_to.data)
   end
   if is_live(current, NOW) then
-    local is = tombstone(DELETED, current.is, BY)
+    local is = tombstone(DELETED, current.is, request.by)
     return write(commit, request.key, current, next_version(above), 'delete', is)
   end
   return current.version
 end
 
 -- Puts the messages at the end of the outbox.
-local function post()
-  local messages = (#ARGV - MESSAGES) / 4
+local function post(transaction)
+  local messages = transaction.messages
   if messages == 0 then
     return
   end
   local last = call('HINCRBY', META, 'outbox', text(messages)) - messages
   for index = 1, messages do
-    local from = MESSAGES + (index - 1) * 4
-    local fields = { 'a', AT, 'p', ARGV[from + 3], 'b', ARGV[from + 4] }
-    if ARGV[from + 2] == '1' then
+    local from = transaction.message_args + (index - 1) * MESSAGE
+    local fields = { 'a', AT, 'p', ARGV[from + 2], 'b', ARGV[from + 3] }
+    if ARGV[from + 1] == '1' then
       fields[#fields + 1] = 'k'
-      fields[#fields + 1] = ARGV[from + 1]
+      fields[#fields + 1] = ARGV[from]
     end
     call('XADD', OUTBOX, text(last + index) .. '-0', unpack(fields))
   end
@@ -195,54 +207,83 @@ local function post()
 end
 
 -- The first answer to this op_id, or that it belongs to another transaction.
-local function repeated()
-  local known = OP_ID ~= '' and call('GET', OP)
+local function repeated(transaction)
+  local known = transaction.op_id ~= '' and call('GET', transaction.op)
   if not known then
     return nil
   end
   local first = cmsgpack.unpack(known)
-  if first.fingerprint ~= FINGERPRINT then
+  if first.fingerprint ~= transaction.fingerprint then
     return { 'taken' }
   end
   return { 'replayed', unpack(first.answer) }
 end
 
-local function apply()
-  local counted = counters()
-  local planned, refusal = plan(counted.floor)
-  if refusal then
-    return refusal
+-- Whether it needs a commit: a check alone, or a delete of nothing, changes nothing.
+local function commits(transaction, planned)
+  local does = transaction.op_id ~= '' or deliver or transaction.messages > 0
+  for index = 1, transaction.writes do
+    does = does or adds(planned[index])
   end
-  local undelivered = deliver and deliver.refuses(6 + WRITES * 3 + 1, MESSAGES + 1)
-  if undelivered then
-    return undelivered
-  end
-  local answer, writes = { text(counted.commit), AT }, #ARGV > MESSAGES
-  for index = 1, WRITES do
-    writes = writes or adds(planned[index])
-  end
-  if not writes and OP_ID == '' then
-    for index = 1, WRITES do
-      answer[index + 2] = version_now(planned[index].current, NOW)
-    end
-    return { 'applied', unpack(answer) }
-  end
-  local commit = begin(counted, BY, OP_ID ~= '' and OP_ID)
-  answer[1] = commit.commit
-  for index = 1, WRITES do
-    answer[index + 2] = execute(commit, planned[index], counted.floor)
+  return does
+end
+
+-- Carries out what is planned; answers the versions after the commit and its time.
+local function carry_out(transaction, commit, planned, floor)
+  local answer = { commit.commit, AT }
+  for index = 1, transaction.writes do
+    answer[index + 2] = execute(commit, planned[index], floor)
   end
   if deliver then
     deliver.all()
   else
-    post()
+    post(transaction)
   end
-  finish(commit)
-  if OP_ID ~= '' then
-    local first = cmsgpack.pack({ fingerprint = FINGERPRINT, answer = answer })
-    call('SET', OP, first, 'PX', WINDOW)
+  if transaction.op_id ~= '' then
+    local first = cmsgpack.pack({ fingerprint = transaction.fingerprint, answer = answer })
+    call('SET', transaction.op, first, 'PX', transaction.window)
   end
   return { 'applied', unpack(answer) }
 end
 
-return repeated() or apply()
+local function apply(transaction, commit)
+  local planned, refusal = plan(transaction, commit.floor)
+  if refusal then
+    return refusal
+  end
+  local undelivered = deliver and deliver.refuses(transaction.next_key, transaction.next_arg)
+  if undelivered then
+    return undelivered
+  end
+  if not commits(transaction, planned) then
+    local answer = { 'applied', commit.commit, AT }
+    for index = 1, transaction.writes do
+      answer[index + 3] = version_now(planned[index].current, NOW)
+    end
+    return answer
+  end
+  next_commit(commit, transaction.by, transaction.op_id ~= '' and transaction.op_id)
+  return carry_out(transaction, commit, planned, commit.floor)
+end
+
+local answers, commit, count = {}, begin(counters()), 0
+local transaction = { next_key = 6, next_arg = 1 }
+repeat
+  transaction = transaction_at(transaction.next_key, transaction.next_arg)
+  local well, answer = pcall(function()
+    return repeated(transaction) or apply(transaction, commit)
+  end)
+  count = count + 1
+  if not well then
+    local said = type(answer) == 'table' and answer.err or tostring(answer)
+    if deliver or transaction.next_arg > #ARGV and count == 1 or string.find(said, '^READONLY') then
+      finish(commit)
+      return redis.error_reply(said)
+    end
+    -- What fails is the failure of one.
+    answer = { 'failed', said }
+  end
+  answers[count] = answer
+until deliver or transaction.next_arg > #ARGV
+finish(commit)
+return answers

@@ -16,33 +16,42 @@ local function counters()
   }
 end
 
--- Begins a commit by `by`, of the transaction `op_id` if it has one.
-local function begin(counted, by, op_id)
+-- Begins with what is counted; no commit is made yet.
+local function begin(counted)
   return {
-    commit = text(counted.commit + 1), began = counted.head, head = counted.head, by = by,
-    op_id = op_id,
+    last = counted.commit, commit = text(counted.commit), began = counted.head,
+    head = counted.head, floor = counted.floor,
   }
 end
 
+-- The next commit, by `by`, of the transaction `op_id` if it has one.
+local function next_commit(commit, by, op_id)
+  commit.last = commit.last + 1
+  commit.commit, commit.by, commit.op_id, commit.made = text(commit.last), by, op_id, true
+end
+
+-- Writes down what was counted, when a commit was made.
 local function finish(commit)
-  call('HSET', META, 'commit', commit.commit)
   if commit.head > commit.began then
     -- The time of the last change tells the log from one that was rewound and has gone on.
-    call('HSET', META, 'head', text(commit.head), 'stamp', AT)
+    call('HSET', META, 'commit', commit.commit, 'head', text(commit.head), 'stamp', AT)
     call('PUBLISH', CHANGES, '')
+  elseif commit.made then
+    call('HSET', META, 'commit', commit.commit)
   end
 end
 
 -- Makes `version` the current one of a record. `data` is its own part of the content, if it has
 -- any; `by` is who wrote it, if not the author of the commit.
 local function write(commit, key, current, version, operation, is, data, by)
-  commit.head = commit.head + 1
   local change = {
     AT, commit.commit, key.kind, key.id, version, operation, by or commit.by, commit.op_id or false,
     text(data and #data or 0),
   }
-  call('XADD', CHANGES, text(commit.head) .. '-0', 'c', cmsgpack.pack(change))
-  local fields = { 'v', version, 'm' .. version, cmsgpack.pack(is) }
+  call('XADD', CHANGES, text(commit.head + 1) .. '-0', 'c', cmsgpack.pack(change))
+  commit.head = commit.head + 1
+  local packed = cmsgpack.pack(is)
+  local fields = { 'v', version, 'c', packed, 'm' .. version, packed }
   if data then
     fields[#fields + 1] = 'd' .. version
     fields[#fields + 1] = data

@@ -1,11 +1,14 @@
 -- Current records. KEYS: the records. ARGV: whether tombstones are wanted, and after how many bytes
 -- of content to stop. Answers for each record nothing, or its version, what it is and its content;
 -- fewer than asked when it stopped. A record that has expired is a tombstone.
-local AT = now()
+local AT
 local ALL, ROOM = ARGV[1] == 'all', tonumber(ARGV[2])
 
 local function seen(record)
   local current = current_of(record)
+  if current.is and current.is[EXPIRES] then
+    AT = AT or now()
+  end
   if is_live(current, AT) then
     local data = content_of(record, current.version, current.is)
     ROOM = ROOM - #data

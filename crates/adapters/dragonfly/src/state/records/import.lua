@@ -3,7 +3,8 @@
 -- record. Answers for each whether it was written.
 local WIDTH = 13
 local counted = counters()
-local commit = begin(counted, ARGV[1], nil)
+local commit = begin(counted)
+next_commit(commit, ARGV[1])
 
 local function optional(given, value)
   return given == '1' and value

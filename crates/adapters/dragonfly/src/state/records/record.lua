@@ -1,7 +1,7 @@
--- Records. The hash of a record has `v`, its current version; `f`, its first; and for each version
--- n that is kept `m<n>`, what the version is, and `d<n>`, its own part of the content. The sorted
--- set beside it has each n of which anything is stored. A version that was pruned has lost its
--- `m<n>`; its `d<n>` stays as long as later versions are built on it.
+-- Records. The hash of a record has `v`, its current version; `c`, what that is; `f`, its first; and
+-- for each version n that is kept `m<n>`, what the version is, and `d<n>`, its own part of the
+-- content. The sorted set beside it has each n of which anything is stored. A version that was
+-- pruned has lost its `m<n>`; its `d<n>` stays as long as later versions are built on it.
 
 -- The places in what a version is.
 local LIFE, CONTENT_TYPE, SCHEMA, CREATED_AT, CREATED_BY = 1, 2, 3, 4, 5
@@ -20,11 +20,11 @@ end
 
 -- The current version of a record; version 0 of one that is not known.
 local function current_of(record)
-  local known = call('HMGET', record, 'v', 'f')
+  local known = call('HMGET', record, 'v', 'f', 'c')
   if not known[1] then
     return { version = '0' }
   end
-  return { version = known[1], first = known[2], is = version_of(record, known[1]) }
+  return { version = known[1], first = known[2], is = cmsgpack.unpack(known[3]) }
 end
 
 local function has_expired(current, at)

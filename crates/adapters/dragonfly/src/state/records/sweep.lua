@@ -1,6 +1,7 @@
 -- Writes the tombstones of records that have expired. KEYS: as for commits; then for each record
 -- itself and its versions. ARGV: kind and id of each. What has changed meanwhile is passed over.
-local commit = begin(counters(), '', nil)
+local commit = begin(counters())
+next_commit(commit, '')
 
 local function sweep(key, member)
   local current = current_of(key.record)
