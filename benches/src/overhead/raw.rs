@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fred::{
     clients::Pool,
-    interfaces::{ClientLike, HashesInterface, LuaInterface, ServerInterface},
+    interfaces::{ClientLike, HashesInterface, LuaInterface},
     types::{Value, config::Config, scripts::Script},
 };
 use uuid::Uuid;
@@ -95,7 +95,9 @@ impl Raw {
         A: TryInto<fred::types::MultipleValues, Error: Into<fred::error::Error> + Send> + Send,
     {
         let client = self.pool.next();
-        Ok(client.evalsha(script.sha1(), keys, arguments).await?)
+        Ok(client
+            .evalsha(script.sha1().clone(), keys, arguments)
+            .await?)
     }
 }
 

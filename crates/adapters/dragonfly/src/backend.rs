@@ -59,7 +59,6 @@ impl Factory for DragonflyFactory {
             houses: Houses::default(),
             queues: Queues::default(),
             applies: Rounds::default(),
-            gets: Rounds::default(),
             closing: CancellationToken::new(),
         });
         housekeeping::start(&store);

@@ -71,6 +71,9 @@ fn refused(details: &str) -> Error {
     if let Some((_, what)) = details.split_once("ACL failure in script: ") {
         return not_permitted(what);
     }
+    if lower.contains("the user executing the script") {
+        return not_permitted(details.trim_start_matches("ERR "));
+    }
     if lower.contains("max number of clients") {
         Error::new(ErrorKind::Overloaded, "the server has no connection left")
             .with_retry(Retry::After(SOON))
@@ -103,10 +106,14 @@ fn on_the_way(error: &FredError, mutates: bool) -> Error {
         FredKind::Unknown if not_sent(error.details()) => {
             unavailable("the server cannot be reached")
         }
-        FredKind::IO | FredKind::Tls if error.details().contains("peer certificate") => Error::new(
+        FredKind::IO | FredKind::Tls if is_untrusted(error.details()) => Error::new(
             ErrorKind::PermissionDenied,
             "the server's certificate is not accepted; tls_ca names the file of the authority to \
              trust",
+        ),
+        FredKind::IO | FredKind::Tls if is_distrusted(error.details()) => Error::new(
+            ErrorKind::PermissionDenied,
+            "the server does not accept this client's certificate; tls_cert and tls_key name it",
         ),
         FredKind::IO => unavailable("the connection was lost").with_ambiguous(mutates),
         FredKind::Backpressure => Error::new(ErrorKind::Overloaded, "too many commands at once"),
@@ -121,6 +128,17 @@ fn on_the_way(error: &FredError, mutates: bool) -> Error {
         }
         _ => Error::internal("the command failed").with_ambiguous(mutates),
     }
+}
+
+/// Whether the server's certificate is refused here.
+fn is_untrusted(details: &str) -> bool {
+    details.contains("InvalidCertificate(") || details.contains("invalid peer certificate")
+}
+
+/// Whether this client's certificate, or that it has none, is refused there.
+fn is_distrusted(details: &str) -> bool {
+    let alert = details.split_once("AlertReceived(").map(|(_, alert)| alert);
+    alert.is_some_and(|alert| alert.contains("Certificate") || alert.starts_with("UnknownCA"))
 }
 
 /// What the client says when it had nowhere to send the command.
@@ -199,6 +217,11 @@ mod tests {
                 false,
             ),
             (
+                "ERR The user executing the script can't run this command or subcommand",
+                PermissionDenied,
+                false,
+            ),
+            (
                 "WRONGTYPE Operation against a key holding the wrong kind of value",
                 Corrupted,
                 false,
@@ -253,7 +276,13 @@ mod tests {
             (FredKind::Tls, "bad certificate", Unavailable, false),
             (
                 FredKind::IO,
-                "invalid peer certificate: UnknownIssuer",
+                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
+                PermissionDenied,
+                false,
+            ),
+            (
+                FredKind::IO,
+                "Custom { kind: InvalidData, error: AlertReceived(CertificateRequired) }",
                 PermissionDenied,
                 false,
             ),

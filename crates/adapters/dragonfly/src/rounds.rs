@@ -1,8 +1,9 @@
 //! Calls of many callers in one round trip.
 //!
-//! A call sets out at once while fewer than [`AT_ONCE`] round trips of its lane are under way. What
-//! is called meanwhile waits for the next one to come back, and then travels together. So a lone
-//! caller waits for nobody, and many callers share what a script and a sync of the disk cost.
+//! A call sets out at once while nothing of its lane is under way. What is called meanwhile waits
+//! until that has come back, and then travels together. So a lone caller waits for nobody, and many
+//! callers share what a script and a sync of the disk cost: with more than one round trip under way
+//! they would be spread over more syncs.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,10 +14,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
-
-/// The most round trips of a lane under way: while the server syncs what one wrote, the next is
-/// made up.
-const AT_ONCE: usize = 2;
 
 /// A round trip that failed after so long is not followed by others: who waits has waited enough.
 const LONG: Duration = Duration::from_secs(1);
@@ -43,12 +40,8 @@ struct Waiting<C: Call> {
     answer: oneshot::Sender<Result<C::Answer>>,
 }
 
-struct Lane<C: Call> {
-    waiting: VecDeque<Waiting<C>>,
-    under_way: usize,
-}
-
-type Lanes<C> = HashMap<<C as Call>::Lane, Lane<C>>;
+/// Who waits in each lane that has a round trip under way.
+type Lanes<C> = HashMap<<C as Call>::Lane, VecDeque<Waiting<C>>>;
 
 /// The round trips of one sort of calls.
 pub(crate) struct Rounds<C: Call> {
@@ -78,13 +71,9 @@ impl<C: Call> Rounds<C> {
         let (answer, question) = oneshot::channel();
         let sets_out = {
             let mut lanes = self.lanes.lock();
-            let waits_in = lanes.entry(lane.clone()).or_insert_with(|| Lane {
-                waiting: VecDeque::new(),
-                under_way: 0,
-            });
-            waits_in.waiting.push_back(Waiting { call, answer });
-            let sets_out = waits_in.under_way < AT_ONCE;
-            waits_in.under_way += usize::from(sets_out);
+            let sets_out = !lanes.contains_key(&lane);
+            let waiting = lanes.entry(lane.clone()).or_default();
+            waiting.push_back(Waiting { call, answer });
             sets_out
         };
         if sets_out {
@@ -109,7 +98,10 @@ struct Turns<C: Call> {
 
 impl<C: Call> Turns<C> {
     async fn take(mut self) {
-        while let Some(waiting) = self.next() {
+        loop {
+            // Those who were just answered often call again, and can come along.
+            tokio::task::yield_now().await;
+            let Some(waiting) = self.next() else { break };
             let begun = Instant::now();
             let (calls, callers): (Vec<C>, Vec<_>) = waiting
                 .into_iter()
@@ -136,7 +128,7 @@ impl<C: Call> Turns<C> {
     /// Those who travel next; `None` when this is over, since nobody waits.
     fn next(&mut self) -> Option<Vec<Waiting<C>>> {
         let mut lanes = self.lanes.lock();
-        let waiting = &mut lanes.get_mut(&self.lane)?.waiting;
+        let waiting = lanes.get_mut(&self.lane)?;
         let (mut taken, mut weight) = (Vec::new(), 0_usize);
         while let Some(first) = waiting.front() {
             let gone = first.answer.is_closed();
@@ -148,7 +140,7 @@ impl<C: Call> Turns<C> {
         }
         if taken.is_empty() {
             self.over = true;
-            leave(&mut lanes, &self.lane);
+            lanes.remove(&self.lane);
             return None;
         }
         Some(taken)
@@ -156,7 +148,7 @@ impl<C: Call> Turns<C> {
 
     fn turn_away(&self, error: &Error) {
         let waiting = match self.lanes.lock().get_mut(&self.lane) {
-            Some(lane) => std::mem::take(&mut lane.waiting),
+            Some(waiting) => std::mem::take(waiting),
             None => return,
         };
         let waiting = waiting.into_iter().map(|waiting| waiting.answer);
@@ -167,17 +159,9 @@ impl<C: Call> Turns<C> {
 impl<C: Call> Drop for Turns<C> {
     fn drop(&mut self) {
         if !self.over {
-            leave(&mut self.lanes.lock(), &self.lane);
-        }
-    }
-}
-
-/// Ends the turns of a lane. Whoever waits in one without turns is given up.
-fn leave<C: Call>(lanes: &mut Lanes<C>, name: &C::Lane) {
-    if let Some(lane) = lanes.get_mut(name) {
-        lane.under_way -= 1;
-        if lane.under_way == 0 {
-            lanes.remove(name);
+            // Whoever waits is given up.
+            let waiting = self.lanes.lock().remove(&self.lane);
+            drop(waiting);
         }
     }
 }
@@ -237,6 +221,9 @@ mod tests {
             };
             let rounds = Arc::clone(rounds);
             tasks.push(tokio::spawn(async move { rounds.call("lane", call).await }));
+            // The first sets out before the second calls.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
             tokio::task::yield_now().await;
         }
         tasks
@@ -245,33 +232,35 @@ mod tests {
     #[tokio::test]
     async fn who_waits_travels_together_up_to_the_most() {
         let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
-        let tasks = start(&rounds, &lets, &[1, 1, 4, 4, 4, 20]).await;
+        let tasks = start(&rounds, &lets, &[1, 4, 4, 4, 20]).await;
         lets.add_permits(10);
         let mut answers = Vec::new();
         for task in tasks {
             answers.push(task.await.unwrap().unwrap());
         }
-        assert_eq!(answers, [1, 1, 2, 2, 1, 1]);
-        assert!(rounds.lanes.lock().is_empty(), "nothing is left");
+        assert_eq!(answers, [1, 2, 2, 1, 1]);
+        while !rounds.lanes.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
     async fn an_error_is_told_to_all_who_travelled() {
         let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
-        let tasks = start(&rounds, &lets, &[1, 1, 0, 1]).await;
+        let tasks = start(&rounds, &lets, &[1, 0, 1]).await;
         lets.add_permits(10);
         let mut well = Vec::new();
         for task in tasks {
             well.push(task.await.unwrap().is_ok());
         }
-        assert_eq!(well, [true, true, false, false]);
+        assert_eq!(well, [true, false, false]);
     }
 
     #[tokio::test]
     async fn who_has_gone_does_not_travel() {
         let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
-        let mut tasks = start(&rounds, &lets, &[1, 1, 1, 1]).await;
-        let gone = tasks.remove(2);
+        let mut tasks = start(&rounds, &lets, &[1, 1, 1]).await;
+        let gone = tasks.remove(1);
         gone.abort();
         assert!(gone.await.is_err());
         lets.add_permits(10);

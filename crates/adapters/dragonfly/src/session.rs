@@ -16,7 +16,7 @@ use crate::keys::{self, Keys, Role};
 use crate::queue::Queues;
 use crate::rounds::Rounds;
 use crate::script::Script;
-use crate::state::{Applying, Getting};
+use crate::state::Applying;
 use crate::wake::{Listener, Wakes, Woken};
 
 /// The server, shared by the backend and all its handles.
@@ -30,7 +30,6 @@ pub(crate) struct Store {
     pub(crate) houses: Houses,
     pub(crate) queues: Queues,
     pub(crate) applies: Rounds<Applying>,
-    pub(crate) gets: Rounds<Getting>,
     /// Cancelled when the backend closes.
     pub(crate) closing: CancellationToken,
 }

@@ -7,6 +7,7 @@ mod import;
 mod list;
 mod names;
 mod outbox;
+mod packed;
 mod prune;
 mod read;
 mod scripts;
@@ -21,7 +22,6 @@ use statehouse_contracts::{
 };
 
 pub(crate) use self::apply::Applying;
-pub(crate) use self::read::Getting;
 
 use self::names::Names;
 use crate::keys::{Keys, Role};

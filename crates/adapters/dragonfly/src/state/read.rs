@@ -1,18 +1,17 @@
 //! Reading keys and versions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use fred::types::Key;
-use statehouse_contracts::{Error, HistoryQuery, Namespace, Record, Result, StateKey, Version};
+use fred::interfaces::HashesInterface;
+use fred::types::{Key, Value};
+use statehouse_contracts::{Error, HistoryQuery, Record, Result, StateKey, Version};
 
 use super::apply::{never, pruned, text};
+use super::packed::unpack;
 use super::version::{Stored, damaged, tombstone_of};
 use super::{DragonflyState, MAX_PAGE, MAX_PAGE_BYTES, scripts};
 use crate::reply::Reply;
-use crate::rounds::Call;
-use crate::session::Store;
 
 /// How many records one script reads.
 const BATCH: usize = 500;
@@ -30,65 +29,47 @@ pub(super) async fn get_many(
     state: &DragonflyState,
     keys: &[StateKey],
 ) -> Result<Vec<Option<Record>>> {
-    let session = &state.session;
+    if let [key] = keys
+        && let Some(found) = at_once(state, key).await?
+    {
+        return Ok(vec![found]);
+    }
     let mut found = Vec::with_capacity(keys.len());
     while found.len() < keys.len() {
-        session.check_open("get")?;
-        let batch = keys[found.len()..].iter().take(BATCH);
-        let getting = Getting {
-            store: Arc::clone(&session.store),
-            records: batch
-                .clone()
-                .map(|key| state.names.record_of(key))
-                .collect(),
-        };
-        let lane = session.namespace.clone();
-        let answers = session.store.gets.call(lane, getting).await?;
-        for (key, reply) in batch.zip(answers) {
-            found.push(record(key, reply)?);
-        }
+        let rest = &keys[found.len()..];
+        found.extend(current(state, "get", rest, Wanted::Live).await?);
     }
     Ok(found)
 }
 
-/// Records that a caller reads, together with those of others.
-pub(crate) struct Getting {
-    store: Arc<Store>,
-    records: Vec<Key>,
-}
-
-impl Call for Getting {
-    type Lane = Namespace;
-    /// The first of the records, as many as there was room for; perhaps none.
-    type Answer = Vec<Reply>;
-
-    const MOST: usize = BATCH;
-
-    fn weight(&self) -> usize {
-        self.records.len()
+/// The live record of a key, read by one command that is no script; `None` when that cannot tell:
+/// its content is large or appended, or it may have expired.
+async fn at_once(state: &DragonflyState, key: &StateKey) -> Result<Option<Option<Record>>> {
+    state.session.check_open("get")?;
+    let record = state.names.record_of(key);
+    let client = &state.session.store.client;
+    let fields: Vec<Value> = client
+        .run("get", false, |commands| async move {
+            commands.hmget(record, vec!["v", "c", "d"]).await
+        })
+        .await?;
+    let [version, is, data] = <[Value; 3]>::try_from(fields)
+        .map_err(|_| damaged("a record has too many fields".to_owned()))?;
+    if version.is_null() {
+        return Ok(Some(None));
     }
-
-    async fn make(calls: Vec<Self>) -> Result<Vec<Vec<Reply>>> {
-        let Some(store) = calls.first().map(|call| Arc::clone(&call.store)) else {
-            return Ok(Vec::new());
-        };
-        let mut counts = Vec::with_capacity(calls.len());
-        let mut records = Vec::new();
-        for call in calls {
-            counts.push(call.records.len());
-            records.extend(call.records);
-        }
-        let arguments = vec![text("live"), text(MAX_PAGE_BYTES)];
-        let answer = store
-            .client
-            .script("get", &scripts::GET, records, arguments);
-        let mut replies = Reply::from(answer.await?).list()?;
-        if replies.len() == 0 && counts.iter().any(|count| *count > 0) {
-            return Err(damaged("no record is answered".to_owned()));
-        }
-        let own = |count| replies.by_ref().take(count).collect();
-        Ok(counts.into_iter().map(own).collect())
+    let is = is.into_bytes().and_then(|packed| unpack(&packed));
+    let Some(stored) = is.map(|is| Stored::of(Reply::from(is))).transpose()? else {
+        return Ok(None);
+    };
+    if !stored.is_live() {
+        return Ok(Some(None));
     }
+    if !stored.twice || stored.may_expire() {
+        return Ok(None);
+    }
+    let (version, data) = (Reply::from(version).number()?, Reply::from(data).bytes()?);
+    Ok(Some(Some(stored.record(key.clone(), version, data))))
 }
 
 /// The current records of the first of `keys`, at least one: as many as one answer should hold.

@@ -23,6 +23,8 @@ pub(super) struct Stored {
     pub(super) base: String,
     pub(super) size: usize,
     appended: bool,
+    /// Whether its content lies where one command finds it, while it is the current version.
+    pub(super) twice: bool,
 }
 
 impl Stored {
@@ -53,12 +55,17 @@ impl Stored {
             },
             size: answer.number()?,
             appended: answer.optional()?.is_some(),
+            twice: !answer.is_empty() && answer.optional()?.is_some(),
         };
         Ok(stored)
     }
 
     pub(super) fn is_live(&self) -> bool {
         self.tombstone.is_none()
+    }
+
+    pub(super) fn may_expire(&self) -> bool {
+        self.expires_at.is_some()
     }
 
     pub(super) fn record(self, key: StateKey, version: Version, data: Bytes) -> Record {

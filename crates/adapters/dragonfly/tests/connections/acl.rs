@@ -51,7 +51,7 @@ pub(super) async fn a_user_with_few_rights_hears_which_is_missing(
     let server = Server::start(service).await?;
     let table = [
         ("no-scripts", &["-evalsha", "-eval"][..], "evalsha"),
-        ("no-writes", &["-xadd"], "xadd"),
+        ("no-writes", &["-xadd"], "command"),
         ("no-keys", &["resetkeys", "~other:*"], "key"),
     ];
     for (name, without, names) in table {

@@ -1,6 +1,6 @@
 //! TLS: whom the client trusts, and whom the server does.
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use statehouse_contracts::ErrorKind;
 use statehouse_integration_tests::{Options, Outcome, Server, Service};
 
@@ -13,8 +13,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Result<Self, rcgen::Error> {
+    fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut parameters = CertificateParams::new(Vec::new())?;
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
         Ok(Self {
@@ -26,7 +27,8 @@ impl Authority {
     /// A certificate for `name` and its key, both as PEM.
     fn signs(&self, name: &str) -> Result<(String, String), rcgen::Error> {
         let key = KeyPair::generate()?;
-        let parameters = CertificateParams::new(vec![name.to_owned()])?;
+        let mut parameters = CertificateParams::new(vec![name.to_owned()])?;
+        parameters.distinguished_name.push(DnType::CommonName, name);
         let certificate = parameters.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), key.serialize_pem()))
     }
@@ -53,7 +55,7 @@ async fn start(
 }
 
 pub(super) async fn tls_trusts_the_given_authority_alone(service: &'static Service) -> Outcome {
-    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let (authority, stranger) = (Authority::new("ours")?, Authority::new("theirs")?);
     let server = start(service, &authority, "no").await?;
     let folder = tempfile::tempdir()?;
     let (ours, theirs) = (
@@ -93,7 +95,7 @@ pub(super) async fn tls_trusts_the_given_authority_alone(service: &'static Servi
 }
 
 pub(super) async fn a_client_proves_who_it_is(service: &'static Service) -> Outcome {
-    let authority = Authority::new()?;
+    let authority = Authority::new("ours")?;
     let server = start(service, &authority, "yes").await?;
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);

@@ -2,6 +2,9 @@
 -- the change log, the expiries and the kinds.
 local META, CHANGES, EXPIRY, KINDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
+-- The most bytes of content that are stored twice.
+local SMALL = 4096
+
 -- The time of this call in microseconds, and as it is stored, in nanoseconds.
 local NOW = now()
 local AT = text(NOW) .. '000'
@@ -50,8 +53,10 @@ local function write(commit, key, current, version, operation, is, data, by)
   }
   call('XADD', CHANGES, text(commit.head + 1) .. '-0', 'c', cmsgpack.pack(change))
   commit.head = commit.head + 1
+  local twice = data and is[BASE] == version and #data <= SMALL
+  is[TWICE] = twice and '1' or false
   local packed = cmsgpack.pack(is)
-  local fields = { 'v', version, 'c', packed, 'm' .. version, packed }
+  local fields = { 'v', version, 'c', packed, 'd', twice and data or '', 'm' .. version, packed }
   if data then
     fields[#fields + 1] = 'd' .. version
     fields[#fields + 1] = data

@@ -1,4 +1,5 @@
--- Records. The hash of a record has `v`, its current version; `c`, what that is; `f`, its first; and
+-- Records. The hash of a record has `v`, its current version; `c`, what that is; `d`, its content
+-- if that is small and whole, so that one command reads the record; `f`, its first version; and
 -- for each version n that is kept `m<n>`, what the version is, and `d<n>`, its own part of the
 -- content. The sorted set beside it has each n of which anything is stored. A version that was
 -- pruned has lost its `m<n>`; its `d<n>` stays as long as later versions are built on it.
@@ -6,6 +7,8 @@
 -- The places in what a version is.
 local LIFE, CONTENT_TYPE, SCHEMA, CREATED_AT, CREATED_BY = 1, 2, 3, 4, 5
 local UPDATED_AT, UPDATED_BY, EXPIRES_AT, EXPIRES, BASE, SIZE, APPENDED = 6, 7, 8, 9, 10, 11, 12
+-- Whether the content of the current version is in `d` as well.
+local TWICE = 13
 -- Life: live, deleted, expired.
 local LIVE, DELETED, EXPIRED = 'l', 'd', 'x'
 
