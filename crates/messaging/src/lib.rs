@@ -4,15 +4,23 @@
 //! |---|---|
 //! | [`PolicyManager`] | decides whether a payload travels by value or by reference |
 //! | [`Messenger`] | sends and receives messages of any size, large ones by reference |
+//! | [`Mailboxes`] | a mailbox for every agent, online or not |
+//! | [`Requests`] | asks an agent and waits for its reply |
 //! | [`Bus`] | publish and subscribe inside one process, never waiting |
 
 mod bus;
+mod mailbox;
 mod messenger;
 mod policy;
+mod requests;
 
 pub use bus::{
     Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
     SubscriptionId, SubscriptionInfo, TopicStats,
 };
+pub use mailbox::{
+    AgentValidator, Arrivals, MailboxOptions, MailboxStatus, Mailboxes, Pending, UnknownAgent,
+};
 pub use messenger::{Incoming, Messenger, MessengerOptions, Swept, json_payload};
 pub use policy::{AutoPromote, KindLists, Placement, Policy, PolicyConfig, PolicyManager};
+pub use requests::Requests;

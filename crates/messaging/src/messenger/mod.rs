@@ -242,6 +242,25 @@ impl Messenger {
         Ok(())
     }
 
+    /// Done with all of them; one answer for each, in their order.
+    ///
+    /// # Errors
+    /// Those of [`Consumer::settle`].
+    pub async fn ack_all(&self, incoming: &[Incoming]) -> Result<Vec<Result<()>>> {
+        if incoming.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = incoming.iter().map(|one| one.delivery.ack()).collect();
+        let settled = self.0.consumer.settle(batch).await?;
+        for (one, settled) in incoming.iter().zip(&settled) {
+            if let (Some(reference), Ok(_)) = (&one.reference, settled) {
+                let id = one.message().id;
+                self.let_go(reference, id, &one.delivery.group).await;
+            }
+        }
+        Ok(settled.into_iter().map(|one| one.map(drop)).collect())
+    }
+
     /// Gives it back, for after the group's backoff; used up, it becomes a dead letter.
     ///
     /// # Errors
