@@ -6,6 +6,7 @@
 //! | [`Messenger`] | sends and receives messages of any size, large ones by reference |
 //! | [`Mailboxes`] | a mailbox for every agent, online or not |
 //! | [`Requests`] | asks an agent and waits for its reply |
+//! | [`SharedMemory`] | named values with versions that agents share, by scope |
 //! | [`Bus`] | publish and subscribe inside one process, never waiting |
 
 mod bus;
@@ -13,6 +14,7 @@ mod mailbox;
 mod messenger;
 mod policy;
 mod requests;
+mod shared;
 
 pub use bus::{
     Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
@@ -24,3 +26,7 @@ pub use mailbox::{
 pub use messenger::{Incoming, Messenger, MessengerOptions, Swept, json_payload};
 pub use policy::{AutoPromote, KindLists, Placement, Policy, PolicyConfig, PolicyManager};
 pub use requests::Requests;
+pub use shared::{
+    PutShared, SharedEvent, SharedFeed, SharedKey, SharedMemory, SharedScope, SharedStats,
+    SharedValue, SharedWatch, SharedWritten,
+};
