@@ -8,6 +8,7 @@
 //! | [`Requests`] | asks an agent and waits for its reply |
 //! | [`SharedMemory`] | named values with versions that agents share, by scope |
 //! | [`Bus`] | publish and subscribe inside one process, never waiting |
+//! | [`Topics`] | the buses of many processes, joined by the backend |
 
 mod bus;
 mod mailbox;
@@ -15,6 +16,7 @@ mod messenger;
 mod policy;
 mod requests;
 mod shared;
+mod topics;
 
 pub use bus::{
     Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
@@ -30,3 +32,4 @@ pub use shared::{
     PutShared, SharedEvent, SharedFeed, SharedKey, SharedMemory, SharedScope, SharedStats,
     SharedValue, SharedWatch, SharedWritten,
 };
+pub use topics::{Topics, TopicsOptions};

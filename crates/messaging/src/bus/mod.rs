@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::Guard;
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
 use parking_lot::RwLock;
-use statehouse_contracts::{Error, Message, Result, Timestamp, Topic};
+use statehouse_contracts::{Error, Message, Result, Topic};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -72,12 +73,13 @@ pub struct Bus(Arc<Inner>);
 struct Inner {
     options: BusOptions,
     started: Instant,
-    started_at: Timestamp,
     closed: AtomicBool,
     subscriptions: RwLock<Subscriptions>,
     /// That of the subscriptions, to be read without their lock.
     generation: AtomicU64,
     topics: DashMap<Topic, Arc<TopicState>, FixedState>,
+    /// How many topics have become known.
+    known: AtomicU64,
     /// How many topics there must be for the next look at idle ones.
     tidy_at: AtomicUsize,
 }
@@ -106,7 +108,6 @@ impl Bus {
         Self(Arc::new(Inner {
             options,
             started: Instant::now(),
-            started_at: Timestamp::now(),
             closed: AtomicBool::new(false),
             subscriptions: RwLock::new(Subscriptions {
                 generation: 1,
@@ -114,6 +115,7 @@ impl Bus {
             }),
             generation: AtomicU64::new(1),
             topics: DashMap::default(),
+            known: AtomicU64::new(0),
             tidy_at: AtomicUsize::new(TIDY.min(options.max_topics)),
         }))
     }
@@ -133,11 +135,9 @@ impl Bus {
             .with_operation("publish")
             .with_context("topic", &message.topic));
         }
-        let now = self.now();
-        let expires_at = message
-            .ttl
-            .map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
-        let topic = self.topic(&message.topic, now);
+        let until = |ttl| self.now().saturating_add(nanos(ttl));
+        let expires_at = message.ttl.map_or(u64::MAX, until);
+        let topic = self.topic(&message.topic);
         let route = self.route(&message.topic, &topic);
         let mut published = Published::default();
         for subscriber in &route.subscribers {
@@ -145,7 +145,7 @@ impl Bus {
             published.delivered += usize::from(pushed.delivered);
             published.dropped += usize::from(pushed.dropped);
         }
-        topic.count(now, published.delivered, published.dropped);
+        topic.count(message.id, published);
         Ok(published)
     }
 
@@ -218,6 +218,12 @@ impl Bus {
             .collect()
     }
 
+    /// How many subscriptions hear `topic` now, by whatever pattern.
+    pub fn listeners(&self, topic: &Topic) -> usize {
+        let subscriptions = self.0.subscriptions.read();
+        subscriptions.routes.matching(topic).len()
+    }
+
     /// The topics that had a message lately, by name.
     pub fn topics(&self) -> Vec<Topic> {
         self.tidy();
@@ -234,7 +240,7 @@ impl Bus {
     /// and that nobody hears.
     pub fn topic_stats(&self, topic: &Topic) -> Result<TopicStats> {
         self.tidy();
-        let subscribers = self.0.subscriptions.read().routes.matching(topic).len();
+        let subscribers = self.listeners(topic);
         let state = self.0.topics.get(topic).map(|state| Arc::clone(&state));
         if state.is_none() && subscribers == 0 {
             return Err(Error::not_found(format!("topic not found: {topic}")));
@@ -243,15 +249,14 @@ impl Bus {
             let counter = state.as_deref().map(counter);
             counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
         };
-        let time = |state: &Arc<TopicState>| self.time(state.last.load(Ordering::Relaxed));
         Ok(TopicStats {
             topic: topic.clone(),
             published: count(|state| &state.published),
             delivered: count(|state| &state.delivered),
             dropped: count(|state| &state.dropped),
             subscribers,
-            created_at: state.as_ref().map(|state| self.time(state.created)),
-            last_published_at: state.as_ref().map(time),
+            created_at: state.as_ref().map(|state| state.created_at),
+            last_published_at: state.as_ref().and_then(|state| state.last_at()),
         })
     }
 
@@ -269,14 +274,6 @@ impl Bus {
     /// Nanoseconds on the bus's clock.
     fn now(&self) -> u64 {
         nanos(self.0.started.elapsed())
-    }
-
-    fn time(&self, at: u64) -> Timestamp {
-        let since = Duration::from_nanos(at);
-        self.0
-            .started_at
-            .checked_add(since)
-            .unwrap_or(Timestamp::MAX)
     }
 
     fn check_open(&self) -> Result<()> {
@@ -330,19 +327,20 @@ impl Bus {
         }
     }
 
-    fn topic(&self, name: &Topic, now: u64) -> Arc<TopicState> {
+    fn topic(&self, name: &Topic) -> Arc<TopicState> {
         if let Some(topic) = self.0.topics.get(name) {
             return Arc::clone(&topic);
         }
         if self.0.topics.len() >= self.0.tidy_at.load(Ordering::Relaxed) {
             self.tidy();
         }
-        let new = || Arc::new(TopicState::new(now));
+        let number = self.0.known.fetch_add(1, Ordering::Relaxed);
+        let new = || Arc::new(TopicState::new(number, self.now()));
         Arc::clone(&self.0.topics.entry(name.clone()).or_insert_with(new))
     }
 
-    fn route(&self, name: &Topic, topic: &TopicState) -> Arc<Route> {
-        let route = topic.route.load_full();
+    fn route(&self, name: &Topic, topic: &TopicState) -> Guard<Arc<Route>> {
+        let route = topic.route.load();
         if route.generation == self.0.generation.load(Ordering::Acquire) {
             return route;
         }
@@ -353,7 +351,7 @@ impl Bus {
         });
         drop(subscriptions);
         topic.route.store(Arc::clone(&route));
-        route
+        Guard::from_inner(route)
     }
 
     /// Forgets idle topics, the longest idle ones of too many, and who no longer listens.
@@ -361,17 +359,16 @@ impl Bus {
         let Inner {
             topics, options, ..
         } = &*self.0;
-        let oldest = self.now().checked_sub(nanos(options.topic_idle));
-        let last = |topic: &TopicState| topic.last.load(Ordering::Relaxed);
-        if let Some(oldest) = oldest {
-            topics.retain(|_, topic| last(topic) >= oldest);
-        }
+        let now = self.now();
+        let idle = nanos(options.topic_idle);
+        topics.retain(|_, topic| now - topic.quiet_since(now).0.min(now) < idle);
         if topics.len() >= options.max_topics {
-            let mut times: Vec<u64> = topics.iter().map(|topic| last(&topic)).collect();
-            let excess = times.len().saturating_sub(options.max_topics * 3 / 4);
-            if let Some(newest_to_go) = excess.checked_sub(1) {
-                let limit = *times.select_nth_unstable(newest_to_go).1;
-                topics.retain(|_, topic| last(topic) > limit);
+            let quiet = topics.iter().map(|topic| topic.quiet_since(now));
+            let mut quiet: Vec<(u64, u64)> = quiet.collect();
+            let excess = quiet.len().saturating_sub(options.max_topics * 3 / 4);
+            if let Some(last_to_go) = excess.checked_sub(1) {
+                let limit = *quiet.select_nth_unstable(last_to_go).1;
+                topics.retain(|_, topic| topic.quiet_since(now) > limit);
             }
         }
         let generation = self.0.generation.load(Ordering::Acquire);

@@ -25,7 +25,8 @@ pub struct BusOptions {
     /// What happens when it is full, unless the subscription says otherwise. Default
     /// [`BusOverflow::DropNewest`].
     pub overflow: BusOverflow,
-    /// How long the statistics of a topic are kept after its last message. Default 5 min.
+    /// How long the statistics of a topic are kept at least after its last message; they go when the
+    /// bus next looks at them. Default 5 min.
     pub topic_idle: Duration,
     /// Of how many topics statistics are kept at most; those longest without a message go first.
     /// Default 10,000.

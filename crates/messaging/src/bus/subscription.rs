@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -76,8 +76,13 @@ pub(super) struct Subscriber {
     notify: ArcSwapOption<Notify>,
     notifies: AtomicBool,
     closed: AtomicBool,
-    delivered: AtomicU64,
+    /// Whether somebody waits at the buffer.
+    parked: AtomicBool,
+    /// Messages that were dropped, and those of them that had been in the buffer.
     dropped: AtomicU64,
+    displaced: AtomicU64,
+    /// Messages that were taken out of the buffer, and those of them that had expired.
+    taken: AtomicU64,
     expired: AtomicU64,
 }
 
@@ -103,8 +108,10 @@ impl Subscriber {
             notify: ArcSwapOption::empty(),
             notifies: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            delivered: AtomicU64::new(0),
+            parked: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            displaced: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             expired: AtomicU64::new(0),
         }
     }
@@ -136,7 +143,9 @@ impl Subscriber {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         if pushed.delivered {
-            self.delivered.fetch_add(1, Ordering::Relaxed);
+            if pushed.dropped {
+                self.displaced.fetch_add(1, Ordering::Relaxed);
+            }
             self.wake();
         }
         pushed
@@ -157,21 +166,28 @@ impl Subscriber {
     }
 
     pub(super) fn info(&self) -> SubscriptionInfo {
+        // What came in is what went out and what is there: publishing need not count it.
+        let waiting = self.buffer.get().map_or(0, ArrayQueue::len);
+        let gone = [&self.taken, &self.displaced].map(|gone| gone.load(Ordering::Relaxed));
         SubscriptionInfo {
             id: self.id,
             agent: self.agent.clone(),
             pattern: self.pattern.clone(),
             filter: self.filter.clone(),
             buffer: self.capacity,
-            waiting: self.buffer.get().map_or(0, ArrayQueue::len),
-            delivered: self.delivered.load(Ordering::Relaxed),
+            waiting,
+            delivered: gone.into_iter().sum::<u64>() + waiting as u64,
             dropped: self.dropped.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
         }
     }
 
     fn wake(&self) {
-        self.waker.wake();
+        // Either this sees who has parked, or who parks sees what was pushed before.
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel) {
+            self.waker.wake();
+        }
         if self.notifies.load(Ordering::Acquire)
             && let Some(notify) = &*self.notify.load()
         {
@@ -184,6 +200,7 @@ impl Subscriber {
         let buffer = self.buffer.get()?;
         loop {
             let held = buffer.pop()?;
+            self.taken.fetch_add(1, Ordering::Relaxed);
             if held.expires_at == u64::MAX || held.expires_at > now() {
                 return Some(held.message);
             }
@@ -234,6 +251,8 @@ impl Subscription {
             return Poll::Ready(Some(message));
         }
         self.subscriber.waker.register(context.waker());
+        self.subscriber.parked.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         // Read before looking again: what was pushed before the close is found then.
         let closed = self.subscriber.closed.load(Ordering::Acquire);
         match self.try_recv() {

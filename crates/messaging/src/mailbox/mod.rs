@@ -127,8 +127,9 @@ struct Inner {
     messenger: Messenger,
     options: MailboxOptions,
     validator: Option<Arc<dyn AgentValidator>>,
-    /// Mailboxes that are known to be declared by `options`; left out where those are the default,
-    /// which a send declares by itself.
+    /// Whether a send makes mailboxes of this promise by itself.
+    usual: bool,
+    /// Mailboxes of another promise that are known to be declared.
     declared: DashSet<Topic>,
 }
 
@@ -155,10 +156,13 @@ impl Mailboxes {
         options: MailboxOptions,
         validator: Option<Arc<dyn AgentValidator>>,
     ) -> Self {
+        let any = Topic::mailbox("any");
+        let usual = options.spec(&any) == MailboxOptions::default().spec(&any);
         Self(Arc::new(Inner {
             messenger,
             options,
             validator,
+            usual,
             declared: DashSet::new(),
         }))
     }
@@ -258,11 +262,10 @@ impl Mailboxes {
 
     /// Makes the mailbox, where it would not be made as it should be by itself.
     async fn declare(&self, mailbox: &Topic) -> Result<()> {
-        let spec = self.0.options.spec(mailbox);
-        let by_itself = spec == GroupSpec::new(mailbox.clone().into());
-        if by_itself || self.0.declared.contains(mailbox) {
+        if self.0.usual || self.0.declared.contains(mailbox) {
             return Ok(());
         }
+        let spec = self.0.options.spec(mailbox);
         let group = GroupName::new(mailbox.as_str())?;
         self.0.messenger.consumer().declare(&group, &spec).await?;
         if self.0.declared.len() >= REMEMBERED {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use statehouse_contracts::{
-    Bytes, ContentType, GroupName, Holder, Kind, Message, MessageId, Payload, ProducerExt,
-    PutContent, Reference, ReferenceId, ReferenceKind, Result, SendOptions, Sent, Timestamp, Topic,
+    GroupName, Holder, Kind, Message, MessageId, Payload, ProducerExt, PutContent, Reference,
+    ReferenceId, ReferenceKind, Result, SendOptions, Sent, Timestamp, Topic,
 };
 
 use super::book::Entry;
@@ -20,36 +20,45 @@ pub(super) fn sending_holder(message: MessageId) -> Holder {
     holder(message.to_string())
 }
 
+/// Who holds content for those who hear a message without a group. No group has this name.
+fn kept_holder(message: MessageId) -> Holder {
+    holder(format!("{message}:#"))
+}
+
 fn holder(text: String) -> Holder {
     Holder::new(text).expect("ids and group names are printable and short")
 }
 
 impl Messenger {
     /// Stores the content, sends its reference, and hands the content over to the groups that have
-    /// the message.
+    /// the message. With `keep` the content is kept for so long in any case. Answers the message as
+    /// it was sent, too.
     pub(super) async fn send_promoted(
         &self,
         mut message: Message,
-        bytes: Bytes,
-        content_type: ContentType,
+        promoted: Promoted,
         options: SendOptions,
-    ) -> Result<Sent> {
-        let content = ReferenceId::of(&bytes);
+        keep: Option<Duration>,
+    ) -> Result<(Sent, Message)> {
+        let content = ReferenceId::of(&promoted.bytes);
         let entry = self.entry(&message, content).await?;
-        let promoted = Promoted {
-            bytes,
-            content_type,
-        };
         let held = self.hold(&entry, &message, promoted).await?;
         message.payload = Payload::Reference(held.reference);
-        match self.0.producer.send_with(message, options).await {
+        let sent = async {
+            if keep.is_some() {
+                let holder = kept_holder(message.id);
+                self.0.references.retain(&content, &holder, keep).await?;
+            }
+            self.0.producer.send_with(message.clone(), options).await
+        };
+        match sent.await {
             Ok(sent) if is_elsewhere(&sent, &entry) => {
                 self.forget(&entry).await;
-                Ok(sent)
+                Ok((sent, message))
             }
             Ok(sent) => {
                 self.hand_over(&entry).await;
-                Ok(sent)
+                Ok((sent, message))
             }
             Err(error) => {
                 // It may have been sent, now or by an earlier call: then the sweep finds out.

@@ -192,18 +192,51 @@ impl Messenger {
     /// # Errors
     /// Those of [`Producer::send`] and of [`ReferenceStore::put`].
     pub async fn send_with(&self, message: Message, options: SendOptions) -> Result<Sent> {
-        let policies = &self.0.policies;
-        match message.payload {
-            Payload::Inline {
-                ref bytes,
-                ref content_type,
-            } if policies.place(message.kind.as_ref(), bytes.len()) == Placement::Reference => {
-                let (bytes, content_type) = (bytes.clone(), content_type.clone());
-                // A promoted send is rare and its future large: callers keep a small one.
-                Box::pin(self.send_promoted(message, bytes, content_type, options)).await
+        match self.promoted(&message) {
+            // A promoted send is rare and its future large: callers keep a small one.
+            Some(promoted) => {
+                let sent = Box::pin(self.send_promoted(message, promoted, options, None));
+                sent.await.map(|(sent, _)| sent)
             }
-            _ => self.0.producer.send_with(message, options).await,
+            None => self.0.producer.send_with(message, options).await,
         }
+    }
+
+    /// Sends a message, and keeps its content for `keep` at least, also when no group hears it.
+    /// Answers the message as it travels.
+    pub(crate) async fn send_kept(
+        &self,
+        message: Message,
+        options: SendOptions,
+        keep: Duration,
+    ) -> Result<Message> {
+        match self.promoted(&message) {
+            Some(promoted) => {
+                let sent = Box::pin(self.send_promoted(message, promoted, options, Some(keep)));
+                sent.await.map(|(_, message)| message)
+            }
+            None => {
+                let sent = self.0.producer.send_with(message.clone(), options).await;
+                sent.map(|_| message)
+            }
+        }
+    }
+
+    /// The content that is to travel by reference.
+    fn promoted(&self, message: &Message) -> Option<Promoted> {
+        let Payload::Inline {
+            bytes,
+            content_type,
+        } = &message.payload
+        else {
+            return None;
+        };
+        let kind = message.kind.as_ref();
+        let promoted = self.0.policies.place(kind, bytes.len()) == Placement::Reference;
+        promoted.then(|| Promoted {
+            bytes: bytes.clone(),
+            content_type: content_type.clone(),
+        })
     }
 
     /// Takes up to `receive.max` messages with their plain payloads. One whose content is gone or

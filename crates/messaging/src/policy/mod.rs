@@ -2,16 +2,17 @@
 
 mod config;
 mod size;
+mod table;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use serde::Serialize;
 use statehouse_contracts::{Kind, Payload, Result};
 
 pub use config::{AutoPromote, KindLists, PolicyConfig};
+use table::Limits;
 
 /// How a payload travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +90,6 @@ impl Rule {
     }
 }
 
-type Rules = HashMap<Kind, Rule, foldhash::fast::FixedState>;
-
 /// Decides how payloads travel. What decides is, in this order: what the kind is *forced* to, the
 /// kind's own policy, the default policy; a size must be strictly greater than a threshold to be
 /// promoted.
@@ -120,7 +119,9 @@ type Rules = HashMap<Kind, Rule, foldhash::fast::FixedState>;
 pub struct PolicyManager {
     /// The most bytes of a kind without a rule that travel inline.
     limit: AtomicU64,
-    rules: ArcSwap<Rules>,
+    /// What the rules below come to.
+    limits: Limits,
+    rules: Mutex<HashMap<Kind, Rule>>,
 }
 
 impl PolicyManager {
@@ -144,7 +145,8 @@ impl PolicyManager {
     pub fn uniform(policy: Policy) -> Self {
         Self {
             limit: AtomicU64::new(policy.inline_limit()),
-            rules: ArcSwap::default(),
+            limits: Limits::new(),
+            rules: Mutex::default(),
         }
     }
 
@@ -182,7 +184,7 @@ impl PolicyManager {
 
     /// The policy of `kind`: its own, or the default one.
     pub fn get(&self, kind: &Kind) -> Policy {
-        let own = self.rules.load().get(kind).and_then(|rule| rule.policy);
+        let own = self.rules.lock().get(kind).and_then(|rule| rule.policy);
         own.unwrap_or_else(|| self.default_policy())
     }
 
@@ -212,7 +214,7 @@ impl PolicyManager {
 
     /// What `kind` is forced to.
     pub fn forced(&self, kind: &Kind) -> Option<Placement> {
-        self.rules.load().get(kind).and_then(|rule| rule.forced)
+        self.rules.lock().get(kind).and_then(|rule| rule.forced)
     }
 
     /// Forces `kind`, whatever policies and size say.
@@ -226,21 +228,18 @@ impl PolicyManager {
     }
 
     fn inline_limit(&self, kind: Option<&Kind>) -> u64 {
-        let own = |kind: &Kind| self.rules.load().get(kind)?.inline_limit();
-        kind.and_then(own)
+        kind.and_then(|kind| self.limits.get(kind))
             .unwrap_or_else(|| self.limit.load(Ordering::Relaxed))
     }
 
-    fn change(&self, kind: Kind, change: impl Fn(&mut Rule)) {
-        self.rules.rcu(|rules| {
-            let mut changed = Rules::clone(rules);
-            let rule = changed.entry(kind.clone()).or_default();
-            change(rule);
-            if *rule == Rule::default() {
-                changed.remove(&kind);
-            }
-            Arc::new(changed)
-        });
+    fn change(&self, kind: Kind, change: impl FnOnce(&mut Rule)) {
+        let mut rules = self.rules.lock();
+        let rule = rules.entry(kind.clone()).or_default();
+        change(rule);
+        self.limits.set(&kind, rule.inline_limit());
+        if *rule == Rule::default() {
+            rules.remove(&kind);
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn forced_comes_before_the_kinds_policy_and_that_before_the_default() {
     policies.set_default(Policy::AlwaysReference);
     assert_eq!(placed(1), Placement::Reference);
     assert_eq!(policies.get(&tool), Policy::AlwaysReference);
-    assert!(policies.rules.load().is_empty(), "no rule is left behind");
+    assert!(policies.rules.lock().is_empty(), "no rule is left behind");
 }
 
 #[test]
