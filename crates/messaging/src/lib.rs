@@ -2,6 +2,7 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`Agent`] | all of it in one hand |
 //! | [`PolicyManager`] | decides whether a payload travels by value or by reference |
 //! | [`Messenger`] | sends and receives messages of any size, large ones by reference |
 //! | [`Mailboxes`] | a mailbox for every agent, online or not |
@@ -10,6 +11,7 @@
 //! | [`Bus`] | publish and subscribe inside one process, never waiting |
 //! | [`Topics`] | the buses of many processes, joined by the backend |
 
+mod agent;
 mod bus;
 mod mailbox;
 mod messenger;
@@ -18,6 +20,7 @@ mod requests;
 mod shared;
 mod topics;
 
+pub use agent::Agent;
 pub use bus::{
     Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
     SubscriptionId, SubscriptionInfo, TopicStats,
