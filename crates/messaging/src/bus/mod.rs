@@ -176,10 +176,7 @@ impl Bus {
             .insert(pattern, id.0, Arc::clone(&subscriber));
         subscriptions.all.insert(id, Arc::clone(&subscriber));
         self.changed(subscriptions);
-        Ok(Subscription {
-            subscriber,
-            bus: self.clone(),
-        })
+        Ok(Subscription::new(subscriber, self.clone()))
     }
 
     /// Ends a subscription: it hands out what it has, then ends.

@@ -1,15 +1,16 @@
 //! One subscriber: a bounded buffer and who waits at it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_queue::ArrayQueue;
 use futures::Stream;
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 use statehouse_contracts::Message;
 use tokio::sync::Notify;
 
@@ -49,6 +50,7 @@ pub struct SubscriptionInfo {
 }
 
 /// A message in a buffer.
+#[derive(Debug)]
 struct Held {
     message: Arc<Message>,
     /// By the bus's clock.
@@ -70,20 +72,36 @@ pub(super) struct Subscriber {
     everything: bool,
     overflow: BusOverflow,
     capacity: usize,
-    /// Made with the first message: a subscription that hears nothing costs little.
-    buffer: OnceLock<ArrayQueue<Held>>,
+    /// Held for a push or a swap, never longer.
+    buffer: Mutex<Buffer>,
+    /// Messages that the subscription has taken out of the buffer, but not handed out. They count
+    /// against the capacity. Written by the subscription only.
+    batched: AtomicUsize,
     waker: AtomicWaker,
     notify: ArcSwapOption<Notify>,
     notifies: AtomicBool,
     closed: AtomicBool,
-    /// Whether somebody waits at the buffer.
-    parked: AtomicBool,
     /// Messages that were dropped, and those of them that had been in the buffer.
     dropped: AtomicU64,
     displaced: AtomicU64,
-    /// Messages that were taken out of the buffer, and those of them that had expired.
+    /// Messages that left the buffer for good, and those of them that had expired.
     taken: AtomicU64,
     expired: AtomicU64,
+}
+
+/// Messages that wait. Empty ones take no memory.
+#[derive(Default)]
+struct Buffer {
+    held: VecDeque<Held>,
+    /// Whether somebody waits for the next.
+    parked: bool,
+}
+
+/// What was found in the buffer.
+enum Refill {
+    Some,
+    None,
+    End,
 }
 
 impl Subscriber {
@@ -103,12 +121,12 @@ impl Subscriber {
             filter,
             overflow,
             capacity,
-            buffer: OnceLock::new(),
+            buffer: Mutex::default(),
+            batched: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             notify: ArcSwapOption::empty(),
             notifies: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            parked: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             displaced: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -116,39 +134,39 @@ impl Subscriber {
         }
     }
 
-    /// Takes a message, or not; never waits.
+    /// Takes a message, or not; never waits for room.
     pub(super) fn push(&self, message: &Arc<Message>, expires_at: u64) -> Pushed {
         if self.closed.load(Ordering::Relaxed) || !self.hears(message) {
             return Pushed::default();
         }
-        let buffer = self.buffer.get_or_init(|| ArrayQueue::new(self.capacity));
-        let held = Held {
+        let mut buffer = self.buffer.lock();
+        let waiting = buffer.held.len() + self.batched.load(Ordering::Relaxed);
+        let full = waiting >= self.capacity;
+        if full {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            if self.overflow == BusOverflow::DropNewest {
+                return Pushed {
+                    delivered: false,
+                    dropped: true,
+                };
+            }
+            self.displaced.fetch_add(1, Ordering::Relaxed);
+            buffer.held.pop_front();
+        }
+        buffer.held.push_back(Held {
             message: Arc::clone(message),
             expires_at,
-        };
-        let pushed = match self.overflow {
-            BusOverflow::DropNewest => {
-                let delivered = buffer.push(held).is_ok();
-                Pushed {
-                    delivered,
-                    dropped: !delivered,
-                }
-            }
-            BusOverflow::DropOldest => Pushed {
-                delivered: true,
-                dropped: buffer.force_push(held).is_some(),
-            },
-        };
-        if pushed.dropped {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        });
+        let parked = std::mem::take(&mut buffer.parked);
+        drop(buffer);
+        if parked {
+            self.waker.wake();
         }
-        if pushed.delivered {
-            if pushed.dropped {
-                self.displaced.fetch_add(1, Ordering::Relaxed);
-            }
-            self.wake();
+        self.signal();
+        Pushed {
+            delivered: true,
+            dropped: full,
         }
-        pushed
     }
 
     pub(super) fn hears(&self, message: &Message) -> bool {
@@ -157,7 +175,11 @@ impl Subscriber {
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.wake();
+        let parked = std::mem::take(&mut self.buffer.lock().parked);
+        if parked {
+            self.waker.wake();
+        }
+        self.signal();
     }
 
     pub(super) fn set_notify(&self, notify: Option<Arc<Notify>>) {
@@ -167,7 +189,7 @@ impl Subscriber {
 
     pub(super) fn info(&self) -> SubscriptionInfo {
         // What came in is what went out and what is there: publishing need not count it.
-        let waiting = self.buffer.get().map_or(0, ArrayQueue::len);
+        let waiting = self.buffer.lock().held.len() + self.batched.load(Ordering::Relaxed);
         let gone = [&self.taken, &self.displaced].map(|gone| gone.load(Ordering::Relaxed));
         SubscriptionInfo {
             id: self.id,
@@ -182,12 +204,7 @@ impl Subscriber {
         }
     }
 
-    fn wake(&self) {
-        // Either this sees who has parked, or who parks sees what was pushed before.
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel) {
-            self.waker.wake();
-        }
+    fn signal(&self) {
         if self.notifies.load(Ordering::Acquire)
             && let Some(notify) = &*self.notify.load()
         {
@@ -195,17 +212,41 @@ impl Subscriber {
         }
     }
 
-    /// The next message that has not expired.
-    fn pop(&self, now: impl Fn() -> u64) -> Option<Arc<Message>> {
-        let buffer = self.buffer.get()?;
-        loop {
-            let held = buffer.pop()?;
-            self.taken.fetch_add(1, Ordering::Relaxed);
+    /// Takes what waits into `batch`, which is empty: everything at once, or one by one where a
+    /// full buffer drops its oldest. When there is nothing, and with `park`, the next message, or
+    /// the end, wakes who registered.
+    fn refill(&self, batch: &mut VecDeque<Held>, park: bool) -> Refill {
+        let mut buffer = self.buffer.lock();
+        match self.overflow {
+            BusOverflow::DropNewest => {
+                std::mem::swap(&mut buffer.held, batch);
+                self.batched.store(batch.len(), Ordering::Relaxed);
+            }
+            // It is handed out at once, so it counts no more.
+            BusOverflow::DropOldest => batch.extend(buffer.held.pop_front()),
+        }
+        buffer.parked = park && batch.is_empty();
+        // With the lock held: who closes now finds who has parked, or has closed before this.
+        match (batch.is_empty(), self.closed.load(Ordering::Acquire)) {
+            (false, _) => Refill::Some,
+            (true, false) => Refill::None,
+            (true, true) => Refill::End,
+        }
+    }
+
+    /// The next message of `batch` that has not expired.
+    fn next_of(&self, batch: &mut VecDeque<Held>, now: impl Fn() -> u64) -> Option<Arc<Message>> {
+        while let Some(held) = batch.pop_front() {
+            self.batched.store(batch.len(), Ordering::Relaxed);
+            let taken = self.taken.load(Ordering::Relaxed);
+            // There is one subscription, so nobody else counts.
+            self.taken.store(taken + 1, Ordering::Relaxed);
             if held.expires_at == u64::MAX || held.expires_at > now() {
                 return Some(held.message);
             }
             self.expired.fetch_add(1, Ordering::Relaxed);
         }
+        None
     }
 }
 
@@ -220,11 +261,20 @@ impl fmt::Debug for Subscriber {
 /// As a [`Stream`] it ends when it has handed out what was in its buffer then.
 #[derive(Debug)]
 pub struct Subscription {
-    pub(super) subscriber: Arc<Subscriber>,
-    pub(super) bus: Bus,
+    subscriber: Arc<Subscriber>,
+    bus: Bus,
+    batch: VecDeque<Held>,
 }
 
 impl Subscription {
+    pub(super) fn new(subscriber: Arc<Subscriber>, bus: Bus) -> Self {
+        Self {
+            subscriber,
+            bus,
+            batch: VecDeque::new(),
+        }
+    }
+
     /// Its name.
     pub fn id(&self) -> SubscriptionId {
         self.subscriber.id
@@ -243,23 +293,41 @@ impl Subscription {
 
     /// The next message, if there is one.
     pub fn try_recv(&mut self) -> Option<Arc<Message>> {
-        self.subscriber.pop(|| self.bus.now())
+        match self.take(false) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
+    }
+
+    /// The next message; `None` at the end.
+    fn take(&mut self, park: bool) -> Poll<Option<Arc<Message>>> {
+        loop {
+            if let Some(message) = self.next_of_batch() {
+                return Poll::Ready(Some(message));
+            }
+            match self.subscriber.refill(&mut self.batch, park) {
+                Refill::Some => {}
+                Refill::None => return Poll::Pending,
+                Refill::End => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn next_of_batch(&mut self) -> Option<Arc<Message>> {
+        let Self {
+            subscriber,
+            bus,
+            batch,
+        } = self;
+        subscriber.next_of(batch, || bus.now())
     }
 
     fn poll_recv(&mut self, context: &Context<'_>) -> Poll<Option<Arc<Message>>> {
-        if let Some(message) = self.try_recv() {
+        if let Some(message) = self.next_of_batch() {
             return Poll::Ready(Some(message));
         }
         self.subscriber.waker.register(context.waker());
-        self.subscriber.parked.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
-        // Read before looking again: what was pushed before the close is found then.
-        let closed = self.subscriber.closed.load(Ordering::Acquire);
-        match self.try_recv() {
-            Some(message) => Poll::Ready(Some(message)),
-            None if closed => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+        self.take(true)
     }
 }
 

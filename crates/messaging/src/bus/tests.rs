@@ -331,6 +331,19 @@ async fn b12_close_ends_everything_and_later_calls_say_so() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_always_told_of_the_end() {
+    for _ in 0..2_000 {
+        let bus = Bus::default();
+        let mut jobs = bus.subscribe(Subscribe::new("a", words("#"))).unwrap();
+        let waiting = tokio::spawn(async move { while jobs.recv().await.is_some() {} });
+        bus.publish(message("t", "")).unwrap();
+        bus.close();
+        let ended = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        ended.expect("it ends").unwrap();
+    }
+}
+
 #[test]
 fn bb3_publishing_while_it_closes_is_no_panic() {
     for _ in 0..200 {
