@@ -6,17 +6,15 @@
 //!  redis     a Redis server that syncs every write, and the least of a client
 //!  load      callers that repeat an operation; what they waited
 //!  scenarios what is compared with what
-//!  overhead  the adapters of servers beside their client libraries (feature `servers`)
 //! ```
 //!
 //! The program `ratios` runs all scenarios in one sitting and writes RESULTS.md; the bench
-//! `durable` measures single operations with criterion.
+//! `durable` measures single operations with criterion. The program `overhead` (feature `servers`)
+//! compares the adapters of servers with their client libraries.
 
 pub mod bare;
 pub mod load;
 pub mod machine;
-#[cfg(feature = "servers")]
-pub mod overhead;
 pub mod queue;
 pub mod redis;
 pub mod report;
@@ -35,7 +33,7 @@ pub const VALUE: usize = 1024;
 pub const CONTENT: usize = 10 * 1024;
 
 /// The name of the key that a caller writes or reads in a turn.
-pub(crate) fn name(caller: u64, turn: u64) -> String {
+pub fn name(caller: u64, turn: u64) -> String {
     /// Distinct keys of each caller.
     const KEYS: u64 = 100;
     format!("agent-{caller}/{}", turn % KEYS)

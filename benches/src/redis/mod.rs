@@ -12,7 +12,7 @@ use std::sync::{
 use bytes::Bytes;
 
 use self::client::Client;
-pub(crate) use self::server::Server;
+pub use self::server::Server;
 use crate::{
     Result,
     queue::{Queue, WAIT},

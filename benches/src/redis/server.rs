@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(10);
 
 /// A server that ends with this value.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     port: u16,
     _directory: TempDir,
@@ -25,7 +25,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// `None` where the program is not installed.
-    pub(crate) async fn start() -> Result<Option<Self>> {
+    pub async fn start() -> Result<Option<Self>> {
         let directory = store::folder()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let started = Command::new("redis-server")
@@ -67,8 +67,7 @@ impl Server {
     }
 
     /// Where it listens, on the loopback interface.
-    #[cfg(feature = "servers")]
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 

@@ -159,82 +159,69 @@ mod tests {
     #[test]
     fn each_reply_has_its_kind_and_has_done_nothing() {
         use ErrorKind::*;
-        let table = [
+        let table: [(ErrorKind, bool, &[&str]); 6] = [
             (
-                "READONLY You can't write against a read only replica.",
                 Unavailable,
                 true,
+                &[
+                    "READONLY You can't write against a read only replica.",
+                    "LOADING Redis is loading the dataset in memory",
+                    "MASTERDOWN Link with MASTER is down",
+                    "MISCONF Redis is configured to save RDB snapshots",
+                    "NOREPLICAS Not enough good replicas to write.",
+                    "CLUSTERDOWN The cluster is down",
+                    "TRYAGAIN Multiple keys request during rehashing",
+                ],
             ),
             (
-                "LOADING Redis is loading the dataset in memory",
-                Unavailable,
+                Overloaded,
                 true,
-            ),
-            ("MASTERDOWN Link with MASTER is down", Unavailable, true),
-            (
-                "MISCONF Redis is configured to save RDB snapshots",
-                Unavailable,
-                true,
+                &[
+                    "BUSY Redis is busy running a script.",
+                    "ERR max number of clients reached",
+                ],
             ),
             (
-                "NOREPLICAS Not enough good replicas to write.",
-                Unavailable,
-                true,
-            ),
-            ("CLUSTERDOWN The cluster is down", Unavailable, true),
-            (
-                "TRYAGAIN Multiple keys request during rehashing",
-                Unavailable,
-                true,
-            ),
-            ("BUSY Redis is busy running a script.", Overloaded, true),
-            ("ERR max number of clients reached", Overloaded, true),
-            (
-                "OOM command not allowed when used memory > 'maxmemory'.",
                 QuotaExceeded,
                 false,
+                &[
+                    "OOM command not allowed when used memory > 'maxmemory'.",
+                    "ERR Out of memory",
+                ],
             ),
-            ("ERR Out of memory", QuotaExceeded, false),
-            ("NOAUTH Authentication required.", PermissionDenied, false),
             (
-                "WRONGPASS invalid username-password pair",
                 PermissionDenied,
                 false,
+                &[
+                    "NOAUTH Authentication required.",
+                    "WRONGPASS invalid username-password pair",
+                    "ERR AUTH <password> called without any password",
+                    "NOPERM this user has no permissions to run the 'eval' command",
+                    "ERR ACL failure in script: this user has no permissions to run the 'xadd' command",
+                    "ERR The user executing the script can't run this command or subcommand",
+                ],
             ),
             (
-                "ERR AUTH <password> called without any password",
-                PermissionDenied,
-                false,
-            ),
-            (
-                "NOPERM this user has no permissions to run the 'eval' command",
-                PermissionDenied,
-                false,
-            ),
-            (
-                "ERR ACL failure in script: this user has no permissions to run the 'xadd' command",
-                PermissionDenied,
-                false,
-            ),
-            (
-                "ERR The user executing the script can't run this command or subcommand",
-                PermissionDenied,
-                false,
-            ),
-            (
-                "WRONGTYPE Operation against a key holding the wrong kind of value",
                 Corrupted,
                 false,
+                &["WRONGTYPE Operation against a key holding the wrong kind of value"],
             ),
-            ("NOSCRIPT No matching script.", Internal, false),
             (
-                "CROSSSLOT Keys in request don't hash to the same slot",
                 Internal,
                 false,
+                &[
+                    "NOSCRIPT No matching script.",
+                    "CROSSSLOT Keys in request don't hash to the same slot",
+                    "ERR unknown command 'FOO'",
+                ],
             ),
-            ("ERR unknown command 'FOO'", Internal, false),
         ];
-        for (details, kind, retryable) in table {
+        let replies = table.iter().flat_map(|(kind, retryable, replies)| {
+            replies
+                .iter()
+                .map(move |details| (*details, *kind, *retryable))
+        });
+        for (details, kind, retryable) in replies {
             let error = map("apply", FredError::new(FredKind::Unknown, details), true);
             assert_eq!(error.kind(), kind, "{details}");
             assert_eq!(error.retry() != Retry::Never, retryable, "{details}");

@@ -1,22 +1,20 @@
 //! The Dragonfly adapter beside its own client library, used by hand for the same job.
 //!
 //! Both sides talk to one Redis server that syncs every write, over equally many connections of
-//! the same library, and wait for the same acknowledgements. See [`raw`] for what the other side
+//! the same library, and wait for the same acknowledgements. See `raw` for what the other side
 //! does in one round trip each.
-
-mod ours;
-mod raw;
 
 use std::future::Future;
 
-use self::{ours::Ours, raw::Raw};
-use crate::{
+use statehouse_benches::{
     Result,
     load::Run,
     redis::Server,
     scenarios::{Settings, rates, rounds},
     table::{Goal, Row, Section},
 };
+
+use crate::{ours::Ours, raw::Raw};
 
 /// Connections of each side.
 const CONNECTIONS: usize = 4;
@@ -31,7 +29,7 @@ const KEYS: u64 = 100;
 const NAME: &str = "fred by hand";
 
 /// What either side can do.
-trait Side: Clone + Send + Sync + 'static {
+pub(crate) trait Side: Clone + Send + Sync + 'static {
     fn send(&self) -> impl Future<Output = Result<()>> + Send;
     /// Puts many messages into the queue.
     fn stock(&self, count: usize) -> impl Future<Output = Result<()>> + Send;
@@ -44,7 +42,7 @@ trait Side: Clone + Send + Sync + 'static {
 ///
 /// # Errors
 /// The first error of either side.
-pub async fn run(settings: &Settings) -> Result<Option<Section>> {
+pub(crate) async fn run(settings: &Settings) -> Result<Option<Section>> {
     let Some(server) = Server::start().await? else {
         return Ok(None);
     };

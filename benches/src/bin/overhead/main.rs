@@ -5,12 +5,16 @@
 //! cargo run --release -p statehouse-benches --features servers --bin overhead [file]
 //! ```
 
+mod compare;
+mod ours;
+mod raw;
+
 use std::{
     env, fs,
     io::{self, Write},
 };
 
-use statehouse_benches::{Result, machine, overhead, report::page, scenarios::Settings};
+use statehouse_benches::{Result, machine, report::page, scenarios::Settings};
 
 const COMMAND: &str = "cargo run --release -p statehouse-benches --features servers --bin overhead";
 
@@ -20,7 +24,7 @@ async fn main() -> Result<()> {
         .nth(1)
         .unwrap_or("benches/OVERHEAD.md".to_owned());
     let (load, settings) = (machine::load(), Settings::full());
-    let section = overhead::run(&settings).await?;
+    let section = compare::run(&settings).await?;
     let section = section.ok_or("redis-server is not installed")?;
     let page = page(COMMAND, &settings, &[section], &load)?;
     fs::write(&file, &page).map_err(|error| format!("{file}: {error}"))?;

@@ -10,13 +10,14 @@ use statehouse_contracts::{
 };
 use statehouse_dragonfly::DragonflyFactory;
 
-use super::Side;
-use crate::{Result, VALUE, name};
+use statehouse_benches::{Result, VALUE, name};
+
+use crate::compare::Side;
 
 const WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(super) struct Ours {
+pub(crate) struct Ours {
     backend: Arc<dyn Backend>,
     state: Arc<dyn StateManager>,
     producer: Arc<dyn Producer>,
@@ -28,7 +29,7 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) async fn open(port: u16, connections: usize) -> Result<Self> {
+    pub(crate) async fn open(port: u16, connections: usize) -> Result<Self> {
         let url = format!("redis://127.0.0.1:{port}/0?pool={connections}");
         let backend = DragonflyFactory.open(&Endpoint::parse(&url)?).await?;
         let scope = Scope::parse("default", "bench")?;
@@ -48,7 +49,7 @@ impl Ours {
         })
     }
 
-    pub(super) async fn close(&self) -> Result<()> {
+    pub(crate) async fn close(&self) -> Result<()> {
         Ok(self.backend.close().await?)
     }
 

@@ -8,12 +8,13 @@ use fred::{
 };
 use uuid::Uuid;
 
-use super::Side;
-use crate::{
+use statehouse_benches::{
     Result, VALUE,
     load::{self, Until},
     name,
 };
+
+use crate::compare::Side;
 
 /// Remembers the id for ten minutes, stores the message and makes it ready.
 const SEND: &str = "
@@ -53,7 +54,7 @@ redis.call('XADD', KEYS[3], '*', 'key', KEYS[1], 'version', version, 'by', ARGV[
 return version";
 
 #[derive(Clone)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     pool: Pool,
     send: Script,
     receive: Script,
@@ -63,7 +64,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) async fn open(port: u16, connections: usize) -> Result<Self> {
+    pub(crate) async fn open(port: u16, connections: usize) -> Result<Self> {
         let config = Config::from_url(&format!("redis://127.0.0.1:{port}/0"))?;
         let pool = Pool::new(config, None, None, None, connections)?;
         pool.init().await?;
@@ -81,7 +82,7 @@ impl Raw {
         })
     }
 
-    pub(super) async fn version(&self) -> Result<String> {
+    pub(crate) async fn version(&self) -> Result<String> {
         let info: String = self.pool.next().info(None).await?;
         let version = info
             .lines()
