@@ -4,7 +4,7 @@
 //! can find out. A connection that broke is made again in the background, for ever; meanwhile
 //! commands wait for it a short while and then fail as `Unavailable`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fred::clients::{Client as Fred, WithOptions};
@@ -46,6 +46,7 @@ pub(crate) struct Client {
     next: AtomicUsize,
     options: Options,
     check_keys: bool,
+    closed: AtomicBool,
 }
 
 impl Client {
@@ -66,6 +67,7 @@ impl Client {
             links,
             next: AtomicUsize::new(0),
             check_keys: config.check_keys,
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -80,6 +82,7 @@ impl Client {
         F: FnOnce(Commands) -> A,
         A: Future<Output = Result<T, FredError>>,
     {
+        self.check_open(operation)?;
         let (place, fred) = self.connected(operation).await?;
         let answer = call(fred.with_options(&self.options));
         // Beside the library's own limit, so that nothing in it can hold a caller for longer.
@@ -88,8 +91,16 @@ impl Client {
             Err(_) => Err(FredError::new(FredKind::Timeout, "Request timed out.")),
         };
         answer.map_err(|error| {
+            let closed = self.check_open(operation).err();
             self.heal(place, &fred, &error);
-            map(operation, error, mutates)
+            let error = map(operation, error, mutates);
+            match closed {
+                // It had not been sent.
+                Some(closed) if error.kind() == ErrorKind::Unavailable && !error.is_ambiguous() => {
+                    closed
+                }
+                _ => error,
+            }
         })
     }
 
@@ -143,12 +154,20 @@ impl Client {
 
     /// Closes the connections once what was sent on them is answered.
     pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         for link in &self.links {
             let fred = link.read().fred.clone();
             // A connection that is gone is closed.
             let _ = tokio::time::timeout(self.settings.timeout, fred.quit()).await;
             link.read().task.abort();
         }
+    }
+
+    fn check_open(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed().with_operation(operation));
+        }
+        Ok(())
     }
 
     /// A connection, the next in turn of those that stand.
