@@ -47,6 +47,8 @@ pub(crate) struct Client {
     options: Options,
     check_keys: bool,
     closed: AtomicBool,
+    /// How many calls are under way.
+    running: AtomicUsize,
 }
 
 impl Client {
@@ -68,6 +70,7 @@ impl Client {
             next: AtomicUsize::new(0),
             check_keys: config.check_keys,
             closed: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
         })
     }
 
@@ -82,6 +85,7 @@ impl Client {
         F: FnOnce(Commands) -> A,
         A: Future<Output = Result<T, FredError>>,
     {
+        let _running = Running::begin(&self.running);
         self.check_open(operation)?;
         let (place, fred) = self.connected(operation).await?;
         let answer = call(fred.with_options(&self.options));
@@ -154,7 +158,12 @@ impl Client {
 
     /// Closes the connections once what was sent on them is answered.
     pub(crate) async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
+        let limit = Instant::now() + self.settings.timeout;
+        while self.running.load(Ordering::SeqCst) > 0 && Instant::now() < limit {
+            // sleep: between two looks of a poll with a deadline
+            sleep(LOOK).await;
+        }
         for link in &self.links {
             let fred = link.read().fred.clone();
             // A connection that is gone is closed.
@@ -164,7 +173,7 @@ impl Client {
     }
 
     fn check_open(&self, operation: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(Error::closed().with_operation(operation));
         }
         Ok(())
@@ -219,6 +228,22 @@ impl Client {
             sleep(patience).await;
             old.task.abort();
         });
+    }
+}
+
+/// A call that is under way.
+struct Running<'c>(&'c AtomicUsize);
+
+impl<'c> Running<'c> {
+    fn begin(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
