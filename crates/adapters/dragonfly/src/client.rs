@@ -4,7 +4,7 @@
 //! can find out. A connection that broke is made again in the background, for ever; meanwhile
 //! commands wait for it a short while and then fail as `Unavailable`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fred::clients::{Client as Fred, WithOptions};
@@ -46,6 +46,9 @@ pub(crate) struct Client {
     next: AtomicUsize,
     options: Options,
     check_keys: bool,
+    closed: AtomicBool,
+    /// How many calls are under way.
+    running: AtomicUsize,
 }
 
 impl Client {
@@ -66,6 +69,8 @@ impl Client {
             links,
             next: AtomicUsize::new(0),
             check_keys: config.check_keys,
+            closed: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
         })
     }
 
@@ -80,6 +85,8 @@ impl Client {
         F: FnOnce(Commands) -> A,
         A: Future<Output = Result<T, FredError>>,
     {
+        let _running = Running::begin(&self.running);
+        self.check_open(operation)?;
         let (place, fred) = self.connected(operation).await?;
         let answer = call(fred.with_options(&self.options));
         // Beside the library's own limit, so that nothing in it can hold a caller for longer.
@@ -88,8 +95,16 @@ impl Client {
             Err(_) => Err(FredError::new(FredKind::Timeout, "Request timed out.")),
         };
         answer.map_err(|error| {
+            let closed = self.check_open(operation).err();
             self.heal(place, &fred, &error);
-            map(operation, error, mutates)
+            let error = map(operation, error, mutates);
+            match closed {
+                // It had not been sent.
+                Some(closed) if error.kind() == ErrorKind::Unavailable && !error.is_ambiguous() => {
+                    closed
+                }
+                _ => error,
+            }
         })
     }
 
@@ -143,12 +158,25 @@ impl Client {
 
     /// Closes the connections once what was sent on them is answered.
     pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let limit = Instant::now() + self.settings.timeout;
+        while self.running.load(Ordering::SeqCst) > 0 && Instant::now() < limit {
+            // sleep: between two looks of a poll with a deadline
+            sleep(LOOK).await;
+        }
         for link in &self.links {
             let fred = link.read().fred.clone();
             // A connection that is gone is closed.
             let _ = tokio::time::timeout(self.settings.timeout, fred.quit()).await;
             link.read().task.abort();
         }
+    }
+
+    fn check_open(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::closed().with_operation(operation));
+        }
+        Ok(())
     }
 
     /// A connection, the next in turn of those that stand.
@@ -200,6 +228,22 @@ impl Client {
             sleep(patience).await;
             old.task.abort();
         });
+    }
+}
+
+/// A call that is under way.
+struct Running<'c>(&'c AtomicUsize);
+
+impl<'c> Running<'c> {
+    fn begin(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
