@@ -247,6 +247,9 @@ fn transport(
 }
 
 fn tls(tls: &Tls) -> TlsConfig {
+    // The library takes the process's own, which there is not in programs with several to choose
+    // from. Where somebody has chosen, that is left.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     TlsConfig {
         enable: true,
         test_mode_enable: false,
