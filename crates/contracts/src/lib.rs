@@ -68,7 +68,6 @@
 //! ```
 
 mod backend;
-mod cache;
 mod capability;
 mod changes;
 mod consumer;
@@ -93,7 +92,6 @@ mod text;
 mod transaction;
 
 pub use backend::{Backend, BackendInfo};
-pub use cache::{CacheLook, FillTicket, RecordCache};
 pub use capability::{
     AdminCapability, ConsumerCapability, Durability, Fencing, KeyBlocking, ProducerCapability,
     ReferenceCapability, StateCapability, TaskCapability, Wake,

@@ -30,7 +30,6 @@ mod state;
 mod task_settle;
 mod tasks;
 mod transaction;
-mod trio;
 
 pub use admin::{
     AgeDoc, AttemptErrorDoc, CountsDoc, DeadLetterDoc, GroupStatusDoc, PeekedDoc, PurgeDoc,
@@ -71,4 +70,3 @@ pub use tasks::{
     TaskDoc,
 };
 pub use transaction::{AppliedDoc, OperationDoc, RollbackDoc, TransactionDoc, WriteDoc};
-pub use trio::{TrioRoleDoc, TrioStatusDoc};

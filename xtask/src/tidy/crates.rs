@@ -44,8 +44,7 @@ pub(crate) fn names(tree: &Tree) -> Vec<String> {
 }
 
 /// An adapter knows the contracts, what adapters share (how content is stored) or speak (the HTTP
-/// API's documents) and, in tests, the conformance suite, real servers and the service; never another
-/// adapter.
+/// API's documents) and, in tests, the conformance suite and the service; never another adapter.
 pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
     let adapters = tree.packages.iter().filter(|package| is_adapter(package));
     let edges =
@@ -54,7 +53,7 @@ pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
         .filter(|(_, dep)| dep.name.starts_with(PREFIX) && !adapter_may_use(dep))
         .map(|(package, dep)| {
             format!(
-                "{} depends on {}: contracts, content and wire only; in tests conformance, integration-tests and runtime",
+                "{} depends on {}: contracts, content and wire only, conformance and runtime in tests",
                 package.name, dep.name
             )
         })
@@ -64,9 +63,7 @@ pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
 fn adapter_may_use(dependency: &Dependency) -> bool {
     match dependency.name.as_str() {
         "statehouse-contracts" | "statehouse-content" | "statehouse-wire" => true,
-        "statehouse-conformance" | "statehouse-integration-tests" | RUNTIME => {
-            dependency.kind.as_deref() == Some("dev")
-        }
+        "statehouse-conformance" | RUNTIME => dependency.kind.as_deref() == Some("dev"),
         _ => false,
     }
 }

@@ -90,10 +90,7 @@ impl Producer for HttpProducer {
             return Err(error.with_operation("send"));
         }
         let keys: Vec<_> = batch.iter().map(|m| m.ordering_key.clone()).collect();
-        let whole = parts(
-            batch.iter().cloned().map(MessageDoc::from),
-            self.handle.room(),
-        )?;
+        let whole = parts(batch.iter().cloned().map(MessageDoc::from))?;
         if let [part] = whole.as_slice() {
             return self.send_part(part, options).await;
         }
@@ -148,8 +145,7 @@ impl HttpProducer {
         options: SendOptions,
     ) -> Result<Vec<Result<Sent>>> {
         let free = |message: &&Message| !progress.blocks(message.ordering_key.as_ref());
-        let free = batch.iter().filter(free).cloned();
-        let rest = parts(free.map(MessageDoc::from), self.handle.room())?;
+        let rest = parts(batch.iter().filter(free).cloned().map(MessageDoc::from))?;
         let mut sent = Vec::new();
         for part in rest.into_iter().filter(|part| part.len > 0) {
             let answers = self.send_part(&part, options).await;

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use statehouse_contracts::{
-    Claim, ClaimRequest, Error, FailRetry, NewTask, PageCursor, Push, Result, StackName, Task,
-    TaskId, TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
+    Claim, ClaimRequest, Error, FailRetry, NewTask, Push, Result, StackName, Task, TaskId,
+    TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
 };
-use statehouse_wire::{ClaimDoc, PushedDoc, StackDepthDoc, TaskDoc, TaskSettledDoc};
+use statehouse_wire::{ClaimDoc, PageDoc, PushedDoc, StackDepthDoc, TaskDoc, TaskSettledDoc};
 
 use super::args::{PushTask, SettleTask, TaskCommand, TaskStateArg};
 use super::output::{preview, table};
@@ -47,15 +47,12 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
             let none = || Error::not_found(format!("there is no task {id}"));
             show_task(tasks.get(&id).await?.ok_or_else(none)?, output)
         }
-        TaskCommand::Peek { stack, max } => {
-            show_tasks(tasks.peek(&stack, max).await?, None, output)
-        }
+        TaskCommand::Peek { stack, max } => show_tasks(tasks.peek(&stack, max).await?, output),
         TaskCommand::List {
             stack,
             state,
             parent,
             limit,
-            after,
         } => {
             let state = state.map(task_state);
             let query = TaskQuery {
@@ -63,10 +60,9 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
                 state,
                 parent,
                 limit,
-                after: after.map(PageCursor),
+                after: None,
             };
-            let page = tasks.list(query).await?;
-            show_tasks(page.items, page.next, output)
+            show_tasks(tasks.list(query).await?.items, output)
         }
         TaskCommand::Depth { stack } => depth(tasks, stack, output).await,
         TaskCommand::Settle(settle) => {
@@ -226,8 +222,12 @@ fn show_task(task: Task, output: &Output) -> Result<()> {
     output.text(&lines)
 }
 
-fn show_tasks(tasks: Vec<Task>, next: Option<PageCursor>, output: &Output) -> Result<()> {
-    let row = |task: &Task| {
+fn show_tasks(tasks: Vec<Task>, output: &Output) -> Result<()> {
+    if output.is_json() {
+        let items = tasks.into_iter().map(TaskDoc::from).collect();
+        return output.document(&PageDoc { items, next: None });
+    }
+    let rows = tasks.into_iter().map(|task| {
         [
             task.id.to_string(),
             task.stack.to_string(),
@@ -235,12 +235,11 @@ fn show_tasks(tasks: Vec<Task>, next: Option<PageCursor>, output: &Output) -> Re
             format!("{}/{}", task.attempt, task.max_attempts),
             preview(&task.payload, &task.content_type, 60),
         ]
-    };
-    let header = ["task", "stack", "state", "attempt", "payload"];
-    let documents = || tasks.iter().cloned().map(TaskDoc::from).collect();
-    output.page(documents, next, || {
-        table(header, tasks.iter().map(row).collect())
-    })
+    });
+    output.text(&table(
+        ["task", "stack", "state", "attempt", "payload"],
+        rows.collect(),
+    ))
 }
 
 async fn depth(tasks: &dyn TaskStack, stack: Option<StackName>, output: &Output) -> Result<()> {

@@ -22,7 +22,6 @@ mod suggest;
 mod tasks;
 mod topics;
 mod transactions;
-pub(crate) mod trio;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -136,6 +135,5 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(groups::routes())
         .merge(topics::routes())
         .merge(references::routes())
-        .merge(trio::routes())
         .merge(service::routes())
 }

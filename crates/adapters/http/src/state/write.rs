@@ -83,12 +83,7 @@ pub(crate) fn request<'a>(
         Some(op_id) => request.header(header::IDEMPOTENCY_KEY, op_id.as_str())?,
         None => request,
     };
-    conditional(request, write.precondition)
-}
-
-/// The request under a precondition.
-pub(crate) fn conditional(request: Request<'_>, precondition: Precondition) -> Result<Request<'_>> {
-    match condition(precondition) {
+    match condition(write.precondition) {
         Some((name, value)) => request.raw_header(name, &value),
         None => Ok(request),
     }

@@ -33,7 +33,7 @@ use self::handle::Handle;
 pub use self::{
     error::EngineError,
     job::Receipt,
-    transaction::{AtEnd, Counter, Tx},
+    transaction::{Counter, Tx},
     watch::{Channel, Listener, Woken},
 };
 

@@ -28,7 +28,6 @@ pub(super) fn on_group<T>(
 ) -> Result<Option<T>, Failure> {
     let registry = registry::fresh(tx)?;
     let registry = &mut *registry.borrow_mut();
-    handover::write_incoming(tx, registry)?;
     let group = registry
         .named(ns, name)
         .ok_or_else(|| groups::unknown(name))?;
@@ -41,7 +40,7 @@ pub(super) fn on_group<T>(
         Tidied::Wholly => Some(work(&mut mover)?),
         Tidied::Partly => None,
     };
-    handover::at_end(tx, registry);
+    handover::wrap_up(tx, registry)?;
     Ok(done)
 }
 

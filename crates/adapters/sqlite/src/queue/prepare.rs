@@ -1,10 +1,8 @@
 //! What can be done with a message before the writer has it: encoding and hashing.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use statehouse_contracts::{Error, Message, Payload, Priority, Result};
+use statehouse_contracts::{Error, Message, MessageId, Payload, Priority, Result, Topic};
 use twox_hash::XxHash3_64;
 
 use super::meta;
@@ -13,7 +11,8 @@ use crate::time::micros;
 /// A message ready to be written, any number of times.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    pub(super) original: Arc<Message>,
+    pub(super) id: MessageId,
+    pub(super) topic: Topic,
     pub(super) meta: Vec<u8>,
     pub(super) payload: Bytes,
     /// 0 for the highest priority.
@@ -38,7 +37,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `InvalidArgument` for a delay with an ordering key.
-    pub(super) fn new(message: &Arc<Message>) -> Result<Self> {
+    pub(super) fn new(message: &Message) -> Result<Self> {
         if !message.delay.is_zero() && message.ordering_key.is_some() {
             return Err(Error::invalid(
                 "a message with an ordering key cannot be delayed: it would hold up its key",
@@ -46,7 +45,8 @@ impl Prepared {
         }
         let (meta, payload) = meta::encode(message);
         Ok(Self {
-            original: Arc::clone(message),
+            id: message.id,
+            topic: message.topic.clone(),
             meta,
             payload,
             rank: i64::from(Priority::MAX.level() - message.priority.level()),
@@ -123,8 +123,6 @@ fn first<const N: usize>(digest: impl AsRef<[u8]>) -> [u8; N] {
 mod tests {
     use std::time::Duration;
 
-    use statehouse_contracts::Topic;
-
     use super::*;
 
     fn message(text: &str) -> Message {
@@ -182,6 +180,6 @@ mod tests {
             ordering_key: Some("k".to_owned()),
             ..message("a")
         };
-        assert!(Prepared::new(&Arc::new(both)).is_err());
+        assert!(Prepared::new(&both).is_err());
     }
 }

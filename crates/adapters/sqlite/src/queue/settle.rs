@@ -86,7 +86,7 @@ pub(super) fn settle(
         }
     }
     settled.write(tx)?;
-    handover::at_end(tx, registry);
+    handover::wrap_up(tx, registry)?;
     Ok(outcomes)
 }
 

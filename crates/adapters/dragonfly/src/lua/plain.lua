@@ -1,2 +1,0 @@
--- How scripts reach the server.
-local call = redis.call

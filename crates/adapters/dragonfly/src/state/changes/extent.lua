@@ -1,2 +1,0 @@
--- The ends of the log.
-return told(extent())

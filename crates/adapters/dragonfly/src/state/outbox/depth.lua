@@ -1,2 +1,0 @@
--- How many entries wait.
-return text(call('XLEN', OUTBOX) - call('ZCARD', PARKED))

@@ -1,3 +1,0 @@
--- "stack:state" of all stacks with unfinished tasks.
-ring()
-return call('HKEYS', COUNTS)
