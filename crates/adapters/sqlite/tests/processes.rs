@@ -1,5 +1,4 @@
-//! Several processes on one file, through the contracts. The test binary starts itself as the
-//! other processes.
+//! Several processes on one file, through the contracts.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,6 +16,9 @@ use statehouse_contracts::{
     StateManager, StateManagerExt,
 };
 use statehouse_sqlite::SqliteFactory;
+
+/// The test, which starts itself as the other processes.
+const TEST: &str = "the_log_has_every_change_of_every_process_once_and_in_order";
 
 /// Tasks of each process, and the puts of each task.
 const TASKS: usize = 8;
@@ -54,12 +56,9 @@ async fn write(state: Arc<dyn StateManager>, task: usize) {
     }
 }
 
-/// The other process.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "the other test of this file starts it as a process of its own"]
-async fn child() {
-    let path = env::var("CHILD_PATH").unwrap();
-    let (backend, state) = open(Path::new(&path)).await;
+/// What each of the other processes does.
+async fn write_from_many_tasks(path: &Path) {
+    let (backend, state) = open(path).await;
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| tokio::spawn(write(Arc::clone(&state), task)))
         .collect();
@@ -71,7 +70,7 @@ async fn child() {
 
 fn start(path: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child"])
+        .args(["--exact", TEST])
         .env("CHILD_PATH", path)
         .stdout(Stdio::null())
         .spawn()
@@ -80,6 +79,9 @@ fn start(path: &Path) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_every_change_of_every_process_once_and_in_order() {
+    if let Some(path) = env::var_os("CHILD_PATH") {
+        return write_from_many_tasks(Path::new(&path)).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let (backend, state) = open(&path).await;
