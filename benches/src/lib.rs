@@ -9,13 +9,15 @@
 //! ```
 //!
 //! The program `ratios` runs all scenarios in one sitting and writes RESULTS.md; the bench
-//! `durable` measures single operations with criterion.
+//! `durable` measures single operations with criterion. The program `overhead` (feature `servers`)
+//! compares the adapters of servers with their client libraries.
 
 pub mod bare;
 pub mod load;
 pub mod machine;
 pub mod queue;
 pub mod redis;
+pub mod report;
 pub mod scenarios;
 pub mod stats;
 pub mod store;
@@ -31,7 +33,7 @@ pub const VALUE: usize = 1024;
 pub const CONTENT: usize = 10 * 1024;
 
 /// The name of the key that a caller writes or reads in a turn.
-pub(crate) fn name(caller: u64, turn: u64) -> String {
+pub fn name(caller: u64, turn: u64) -> String {
     /// Distinct keys of each caller.
     const KEYS: u64 = 100;
     format!("agent-{caller}/{}", turn % KEYS)

@@ -11,7 +11,8 @@ use std::sync::{
 
 use bytes::Bytes;
 
-use self::{client::Client, server::Server};
+use self::client::Client;
+pub use self::server::Server;
 use crate::{
     Result,
     queue::{Queue, WAIT},

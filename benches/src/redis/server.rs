@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(10);
 
 /// A server that ends with this value.
 #[derive(Debug)]
-pub(super) struct Server {
+pub struct Server {
     child: Child,
     port: u16,
     _directory: TempDir,
@@ -25,7 +25,7 @@ pub(super) struct Server {
 
 impl Server {
     /// `None` where the program is not installed.
-    pub(super) async fn start() -> Result<Option<Self>> {
+    pub async fn start() -> Result<Option<Self>> {
         let directory = store::folder()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let started = Command::new("redis-server")
@@ -64,6 +64,11 @@ impl Server {
     async fn ping(&self) -> Result<()> {
         self.connect().await?.call(&[b"PING"]).await?;
         Ok(())
+    }
+
+    /// Where it listens, on the loopback interface.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) async fn connect(&self) -> Result<Client> {

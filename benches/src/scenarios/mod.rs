@@ -66,7 +66,7 @@ impl Settings {
     }
 
     /// `callers`, or the most there may be.
-    fn callers(&self, callers: u64) -> u64 {
+    pub fn callers(&self, callers: u64) -> u64 {
         callers.min(self.callers)
     }
 }
@@ -91,7 +91,7 @@ pub async fn all(settings: &Settings, mut told: impl FnMut(&Section)) -> Result<
 }
 
 /// Loads both sides in turns, and answers each round's runs.
-async fn rounds<A, B, AR, BR>(
+pub async fn rounds<A, B, AR, BR>(
     settings: &Settings,
     callers: u64,
     ours: A,
@@ -138,7 +138,7 @@ where
 }
 
 /// Compares the calls per second of both sides.
-fn rates(what: &str, name: &str, runs: &[Vec<Run>; 2]) -> Row {
+pub fn rates(what: &str, name: &str, runs: &[Vec<Run>; 2]) -> Row {
     let [ours, other] = runs
         .each_ref()
         .map(|runs| runs.iter().map(Run::per_second).collect::<Vec<_>>());

@@ -31,6 +31,8 @@ enum Need {
     Reopen,
     Damage,
     Quota,
+    Cache,
+    NoCache,
 }
 
 impl Need {
@@ -44,6 +46,8 @@ impl Need {
             Need::Reopen => hooks.persistent,
             Need::Damage => hooks.damage.is_some(),
             Need::Quota => hooks.quota.is_some(),
+            Need::Cache => hooks.cache,
+            Need::NoCache => !hooks.cache,
         }
     }
 }
@@ -108,6 +112,16 @@ impl Case {
     /// Only where a backend with a quota can be opened.
     pub(crate) fn quota(self) -> Self {
         self.when(Need::Quota)
+    }
+
+    /// Only where there is a cache that processes share.
+    pub(crate) fn cache(self) -> Self {
+        self.when(Need::Cache)
+    }
+
+    /// Only where there is none.
+    pub(crate) fn no_cache(self) -> Self {
+        self.when(Need::NoCache)
     }
 
     fn when(mut self, need: Need) -> Self {

@@ -174,7 +174,7 @@ impl Context {
     pub async fn with_quota(&self) -> Result<Instance> {
         let make = self.shared.setup.hooks.quota.clone();
         let make = make.ok_or_else(|| Error::internal("the setup has no place with a quota"))?;
-        Instance::open(self.shared.clone(), make()?).await
+        Instance::open(self.shared.clone(), make(&self.shared.setup)?).await
     }
 }
 

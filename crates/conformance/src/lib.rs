@@ -35,6 +35,7 @@ mod expected;
 mod run;
 mod setup;
 mod timing;
+mod verified;
 
 pub use case::{Case, Outcome};
 pub use context::{Context, Instance};
@@ -42,6 +43,6 @@ pub use expect::{
     Failure, ensure, ensure_eq, eventually, expect_kind, expect_limit, fail, never, some,
 };
 pub use expected::Expected;
-pub use run::{Failed, Report};
-pub use setup::{Damage, Place, Setup};
+pub use run::{Failed, Report, main};
+pub use setup::{Damage, Place, Setup, required};
 pub use timing::Timing;

@@ -9,7 +9,7 @@ use statehouse_layers::{Stack, guard};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::context::Shared;
-use crate::{Case, Context, Failure, Outcome, Setup, Timing, cases};
+use crate::{Case, Context, Failure, Outcome, Setup, Timing, cases, verified};
 
 /// How many cases run at a time: most of the time they wait.
 const AT_ONCE: usize = 48;
@@ -43,22 +43,7 @@ impl Setup {
     /// Runs the suite as a test program: twice, behind the guard layer alone and, as `stacked::…`,
     /// behind the whole stack of layers. Takes the arguments of `cargo test`.
     pub fn main(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(AT_ONCE);
-        let runtime = match runtime() {
-            Ok(runtime) => Arc::new(runtime),
-            Err(failure) => return fail_all(&arguments, failure.to_string()),
-        };
-        let plain = Shared::new(self.clone(), guard);
-        let stacked = Shared::new(self, stacked);
-        let mut trials = trials(&runtime, &plain, "");
-        trials.extend(self::trials(&runtime, &stacked, "stacked::"));
-        let conclusion = libtest_mimic::run(&arguments, trials);
-        runtime.block_on(async {
-            plain.close().await;
-            stacked.close().await;
-        });
-        conclusion.exit_code()
+        main(vec![self])
     }
 
     /// Runs the cases whose name `chosen` accepts, behind the guard layer, and tells what became
@@ -93,6 +78,53 @@ impl Setup {
         runtime.shutdown_background();
         Ok(Report::of(outcomes))
     }
+}
+
+/// Runs the suite on several setups as one test program, each as [`Setup::main`] does.
+pub fn main(setups: Vec<Setup>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let runtime = match runtime() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(failure) => return fail_all(&arguments, failure.to_string()),
+    };
+    let mut opened = Vec::new();
+    let mut all = Vec::new();
+    for setup in setups {
+        let plain = Shared::new(setup.clone(), guard);
+        let stacked = Shared::new(setup, stacked);
+        all.extend(trials(&runtime, &plain, ""));
+        all.extend(trials(&runtime, &stacked, "stacked::"));
+        opened.extend([plain, stacked]);
+    }
+    let conclusion = libtest_mimic::run(&arguments, all);
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let noted = if whole && !conclusion.has_failed() && verified::is_wanted() {
+        runtime.block_on(note(&opened))
+    } else {
+        Ok(())
+    };
+    runtime.block_on(async {
+        for shared in opened {
+            shared.close().await;
+        }
+    });
+    match noted {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => fail_all(&arguments, error.to_string()),
+    }
+}
+
+/// Writes down what passed on each server that was there.
+async fn note(opened: &[Arc<Shared>]) -> statehouse_contracts::Result<()> {
+    // Each setup is opened twice: plain and stacked.
+    for shared in opened.iter().step_by(2) {
+        if !shared.setup.is_ignored() {
+            let cases = 2 * applicable(&shared.setup).len();
+            verified::write(&shared.setup, cases).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Report {
@@ -131,13 +163,13 @@ fn applicable(setup: &Setup) -> Vec<Case> {
 
 fn trials(runtime: &Arc<Runtime>, shared: &Arc<Shared>, prefix: &str) -> Vec<Trial> {
     let setup = &shared.setup;
-    let required = std::env::var("CONFORMANCE_REQUIRE").is_ok_and(|value| value == "1");
-    let ignored = setup.places.is_none() && !required;
+    let ignored = setup.is_ignored();
     let deadline = Timing::deadline(&setup.expected);
     let trial = |case: Case| {
         let (runtime, shared) = (runtime.clone(), shared.clone());
-        let name = format!("{prefix}{}", case.name());
+        let name = format!("{}{prefix}{}", setup.label, case.name());
         let run = move || {
+            shared.setup.ready()?;
             let outcome = runtime.block_on(attempt(&case, shared, deadline));
             outcome.map_err(libtest_mimic::Failed::from)
         };
@@ -245,7 +277,7 @@ mod tests {
     fn cases_of_roles_that_are_not_there_do_not_run() {
         let bare = Setup::new(Away, Expected::default());
         let role = |case: &Case| {
-            !["capabilities::", "backend::"]
+            !["capabilities::", "backend::", "cache::"]
                 .iter()
                 .any(|of| case.name().starts_with(of))
         };

@@ -1,9 +1,11 @@
 use std::any::Any;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
-use statehouse_contracts::{Backend, Endpoint, Error, Factory, Namespace, ReferenceId, Result};
+use statehouse_contracts::{
+    Backend, Endpoint, Error, ErrorKind, Factory, Namespace, ReferenceId, Result,
+};
 
 use crate::Expected;
 
@@ -27,6 +29,13 @@ impl Place {
     /// Keeps `guard` until nobody uses the place any more.
     pub fn keep(mut self, guard: impl Any + Send + Sync) -> Self {
         self._keep = Some(Arc::new(guard));
+        self
+    }
+
+    /// The same data, opened with one more setting: `query` is added to the URL.
+    pub fn with_query(mut self, query: &str) -> Self {
+        let mark = if self.url.contains('?') { '&' } else { '?' };
+        self.url = format!("{}{mark}{query}", self.url);
         self
     }
 
@@ -59,6 +68,7 @@ pub struct Damage {
 }
 
 type Places = Arc<dyn Fn() -> Result<Place> + Send + Sync>;
+type Quotas = Arc<dyn Fn(&Setup) -> Result<Place> + Send + Sync>;
 type Damages = Arc<dyn Fn(Damage) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 pub(crate) type Wrap = fn(Arc<dyn Backend>) -> Arc<dyn Backend>;
 
@@ -67,16 +77,21 @@ pub(crate) type Wrap = fn(Arc<dyn Backend>) -> Arc<dyn Backend>;
 pub(crate) struct Hooks {
     pub(crate) persistent: bool,
     pub(crate) damage: Option<Damages>,
-    pub(crate) quota: Option<Places>,
+    pub(crate) quota: Option<Quotas>,
+    pub(crate) cache: bool,
 }
 
 /// An adapter under test: how it is opened, and what it is expected to do.
 #[derive(Clone)]
 pub struct Setup {
+    pub(crate) label: String,
     pub(crate) factory: Arc<dyn Factory>,
     pub(crate) expected: Expected,
-    pub(crate) places: Option<Places>,
+    /// Where to run, or why there is no server.
+    pub(crate) places: std::result::Result<Places, String>,
     pub(crate) hooks: Hooks,
+    ready: Option<Places>,
+    query: Option<&'static str>,
 }
 
 impl Setup {
@@ -86,20 +101,57 @@ impl Setup {
     /// or fail with `CONFORMANCE_REQUIRE=1`. An adapter that needs no server gives
     /// [`places`](Self::places) instead.
     pub fn new(factory: impl Factory + 'static, expected: Expected) -> Self {
-        let places = std::env::var(Self::variable(factory.name()))
-            .ok()
-            .map(|url| Arc::new(move || Ok(Place::new(url.clone()))) as Places);
+        let variable = Self::variable(factory.name());
+        let places = match std::env::var(&variable) {
+            Ok(url) => Ok(Arc::new(move || Ok(Place::new(url.clone()))) as Places),
+            Err(_) => Err(format!("{variable} is not set")),
+        };
         Self {
+            label: String::new(),
             factory: Arc::new(factory),
             expected,
             places,
             hooks: Hooks::default(),
+            ready: None,
+            query: None,
         }
+    }
+
+    /// Calls its trials `<label>::…`, so that one program can run several setups.
+    pub fn labelled(mut self, label: &str) -> Self {
+        self.label = format!("{label}::");
+        self
+    }
+
+    /// Runs on a server: `start` is called once, before the first case and outside its deadline,
+    /// and says where the server is.
+    pub fn server(mut self, start: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
+        let started = OnceLock::new();
+        let place: Places = Arc::new(move || {
+            let place = started.get_or_init(|| start().map_err(|error| error.to_string()));
+            let failed = |message: String| Error::new(ErrorKind::Unavailable, message);
+            place.clone().map_err(failed)
+        });
+        self.ready = Some(place.clone());
+        self.places = Ok(place);
+        self
+    }
+
+    /// Adds `query`, such as `check_keys=true`, to the URL of every place that the suite opens.
+    pub fn opened_with(mut self, query: &'static str) -> Self {
+        self.query = Some(query);
+        self
+    }
+
+    /// Says why there is no server: all trials are ignored, or fail with `CONFORMANCE_REQUIRE=1`.
+    pub fn without_server(mut self, why: impl Into<String>) -> Self {
+        self.places = Err(why.into());
+        self
     }
 
     /// Makes each backend at a new place, with no data.
     pub fn places(mut self, make: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
-        self.places = Some(Arc::new(make));
+        self.places = Ok(Arc::new(make));
         self
     }
 
@@ -109,9 +161,22 @@ impl Setup {
         self
     }
 
+    /// Says that the backend has a cache of records that processes share.
+    pub fn cache(mut self) -> Self {
+        self.hooks.cache = true;
+        self
+    }
+
     /// Gives places where each namespace has a byte quota for references, of 64 KiB to 16 MiB.
     pub fn quota(mut self, make: impl Fn() -> Result<Place> + Send + Sync + 'static) -> Self {
-        self.hooks.quota = Some(Arc::new(make));
+        self.hooks.quota = Some(Arc::new(move |_| make()));
+        self
+    }
+
+    /// As [`quota`](Self::quota), at the same server: `query`, such as `quota=1048576`, is added to
+    /// its URL.
+    pub fn quota_by(mut self, query: &'static str) -> Self {
+        self.hooks.quota = Some(Arc::new(move |setup| Ok(setup.place()?.with_query(query))));
         self
     }
 
@@ -136,13 +201,31 @@ impl Setup {
 
     pub(crate) fn place(&self) -> Result<Place> {
         match &self.places {
-            Some(make) => make(),
-            None => Err(Error::invalid(format!(
-                "{} is not set",
-                Self::variable(self.factory.name())
-            ))),
+            Ok(make) => Ok(match self.query {
+                Some(query) => make()?.with_query(query),
+                None => make()?,
+            }),
+            Err(absent) => Err(Error::new(ErrorKind::Unavailable, absent.clone())),
         }
     }
+
+    /// Waits for the server, if there is one to start.
+    pub(crate) fn ready(&self) -> Result<()> {
+        match &self.ready {
+            Some(start) => start().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether its trials are shown as ignored.
+    pub(crate) fn is_ignored(&self) -> bool {
+        self.places.is_err() && !required()
+    }
+}
+
+/// Whether a test whose server is absent must fail: `CONFORMANCE_REQUIRE=1`.
+pub fn required() -> bool {
+    std::env::var("CONFORMANCE_REQUIRE").is_ok_and(|value| value == "1")
 }
 
 impl Debug for Setup {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Consumer, Error, Namespace, Producer, ReferenceStore, Result, Scope, StateManager, TaskStack,
+    Consumer, Error, Namespace, Producer, RecordCache, ReferenceStore, Result, Scope, StateManager,
+    TaskStack,
 };
 
 /// What a backend says of itself, for people.
@@ -83,6 +84,16 @@ pub trait Backend: Debug + Send + Sync {
     async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
         let _ = scope;
         Err(Error::unsupported(self.name(), "references"))
+    }
+
+    /// A cache of the states of the scope's namespace, wherever those are stored. Layers hand it
+    /// through: what fails is no more than a miss.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without this role.
+    async fn cache(&self, scope: &Scope) -> Result<Arc<dyn RecordCache>> {
+        let _ = scope;
+        Err(Error::unsupported(self.name(), "cache"))
     }
 
     /// Closes the backend and all its handles. Idempotent; what was accepted is finished first.

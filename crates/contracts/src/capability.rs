@@ -60,7 +60,8 @@ pub enum Fencing {
 pub enum KeyBlocking {
     /// Its own key only.
     Key,
-    /// Also keys that share its queue on the broker.
+    /// Also keys that share its queue on the broker. Messages in different queues, and those
+    /// without a key, come in no order among each other.
     Queue,
 }
 
@@ -118,10 +119,13 @@ pub struct ConsumerCapability {
     pub start_earliest: bool,
     /// How many priorities of 0..=9 are really told apart (1: none).
     pub priorities: u8,
-    /// Whether a higher priority always comes first.
+    /// Whether a higher priority always comes first, among messages not delivered before.
     pub strict_priorities: bool,
     /// Whether messages of one ordering key come one at a time in the order sent.
     pub ordering_keys: bool,
+    /// Whether a group can treat all priorities as equal
+    /// ([`GroupSpec::priorities`](crate::GroupSpec) = false).
+    pub equal_priorities: bool,
     /// Whether ordering keys and priorities hold together in one group.
     pub keys_with_priorities: bool,
     /// What a blocked ordering key holds up.
@@ -153,9 +157,9 @@ pub struct AdminCapability {
     pub pause: bool,
     /// `delete_group`.
     pub delete: bool,
-    /// `counts`.
+    /// `counts`, at least of what is ready and dead.
     pub counts: bool,
-    /// Whether counts are exact at the moment they are taken.
+    /// Whether counts are exact at the moment they are taken, and whole.
     pub counts_exact: bool,
     /// `oldest_ready_age`.
     pub oldest_age: bool,

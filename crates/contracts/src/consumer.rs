@@ -168,7 +168,7 @@ pub enum SettleAction {
     Nack {
         /// The wait; the group's backoff when not given.
         delay: Option<Duration>,
-        /// What went wrong, kept with the message; up to 4 KiB.
+        /// What went wrong, kept with the message; up to 4 KiB. `None` is kept as `nacked`.
         error: Option<String>,
     },
     /// It becomes the group's dead letter now.
@@ -278,7 +278,9 @@ pub trait Broadcast: Debug + Send {
     /// The next event, or `None` when `wait` passes without one.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed) after the consumer was closed.
+    /// [`Closed`](crate::ErrorKind::Closed) after the consumer was closed;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the server could not be heard since the
+    /// last call. Listening goes on: what was sent meanwhile comes late, or shows as a gap.
     async fn next(&mut self, wait: Duration) -> Result<Option<BroadcastEvent>>;
 }
 

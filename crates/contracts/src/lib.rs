@@ -68,6 +68,7 @@
 //! ```
 
 mod backend;
+mod cache;
 mod capability;
 mod changes;
 mod consumer;
@@ -92,6 +93,7 @@ mod text;
 mod transaction;
 
 pub use backend::{Backend, BackendInfo};
+pub use cache::{CacheLook, FillTicket, RecordCache};
 pub use capability::{
     AdminCapability, ConsumerCapability, Durability, Fencing, KeyBlocking, ProducerCapability,
     ReferenceCapability, StateCapability, TaskCapability, Wake,

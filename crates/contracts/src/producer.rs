@@ -28,7 +28,7 @@ impl Default for SendOptions {
 /// The answer to one accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The id under which it is known.
+    /// The id under which it is known; for a duplicate, that of the first send.
     pub id: MessageId,
     /// How many groups it reached (capability `routed`); for a duplicate, what the first send
     /// answered.
@@ -53,7 +53,8 @@ pub struct Sent {
 /// - The idempotency key of a message is the field, or its id. Within the dedup window the same
 ///   key in the same namespace is accepted once: a repeat with
 ///   [the same content](Message::same_content) answers `Ok` with `duplicate_of`, also inside one
-///   batch; with other content it is [`Conflict`](crate::ErrorKind::Conflict).
+///   batch; with other content it is [`Conflict`](crate::ErrorKind::Conflict). A duplicate answers
+///   with the id and the route of the first send, whatever its own id is.
 /// - So a send whose outcome is unknown may be repeated where there is a window.
 ///
 /// # Order and admission
@@ -83,7 +84,9 @@ pub trait Producer: Debug + Send + Sync {
     async fn send(&self, batch: Vec<Message>, options: SendOptions) -> Result<Vec<Result<Sent>>>;
 
     /// Takes back a message that is not due yet (capability `cancel`): no group will see it.
-    /// Answers whether it was taken back; false when it is due, handed out or unknown.
+    /// Answers whether it was taken back; false when it is due, handed out or unknown. Of several
+    /// messages that were scheduled under one id, with idempotency keys of their own, it is about
+    /// the last.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where the capability denies it.

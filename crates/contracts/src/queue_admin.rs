@@ -44,7 +44,8 @@ pub struct AttemptError {
     pub attempt: u32,
     /// When it ended.
     pub at: Timestamp,
-    /// What was said of it; `lease expired` when nobody said anything.
+    /// What was said of it; `nacked` when it was given back without a word, `lease expired` when
+    /// its lease ran out.
     pub error: String,
 }
 
@@ -68,7 +69,9 @@ pub struct DeadLetter {
 ///
 /// - Pausing keeps everything and hands out nothing; sending goes on.
 /// - Deleting a group deletes its messages and dead letters, and no other group's.
-/// - `peek` shows what would come next in its order; it changes neither order nor attempts.
+/// - `peek` shows what a `receive` of that size would hand out now if the group were not paused: of
+///   an ordering key its head, and nothing while that is leased or waits. It changes neither order
+///   nor attempts.
 /// - `redrive` puts dead letters back into their own group only, with attempts from 0, due now.
 /// - Every operation on an unknown group is [`NotFound`](crate::ErrorKind::NotFound).
 #[async_trait]

@@ -204,9 +204,10 @@ pub struct Pruned {
 /// - `Absent` holds for a key that was never written, deleted or expired; `Version(n)` for a live
 ///   record at n only.
 /// - From `expires_at` on a record reads as absent; its version is n + 1 then, an `expired`
-///   tombstone, written once, with its change: by the next write, or within `expiry_lag`.
-///   Conflicts and checks tell n + 1 at once; other reads may show that tombstone only once it is
-///   written.
+///   tombstone, written once, with its change: by the next write, or within `expiry_lag`. What
+///   tells the current version tells n + 1 at once: conflicts, checks, `list` with tombstones and
+///   `export`. `history`, `read_version` and the change log may show that tombstone only once it is
+///   written; until then n stays the last version they know.
 ///
 /// # Transactions
 /// - `apply` is one transaction: all writes and messages, or none. One key twice is

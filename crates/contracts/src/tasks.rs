@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     AttemptError, Backoff, ContentType, Error, Kind, Lease, LeaseToken, OpId, Page, PageCursor,
@@ -64,6 +65,27 @@ pub struct Push {
     pub parent: Option<LeaseToken>,
     /// The identity of the push, for repeats.
     pub op_id: Option<OpId>,
+}
+
+impl Push {
+    /// A digest of what it is about: by it a store tells a repeat from another push under the same
+    /// op_id. The stack counts, and the kind, content type and payload of each task in order; the
+    /// ids do not, so that a caller that makes them anew for the repeat gets the first ones, nor
+    /// does the parent's token, which an extension may have replaced.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        add(self.stack.as_str().as_bytes());
+        for task in &self.tasks {
+            add(task.kind.as_str().as_bytes());
+            add(task.content_type.as_str().as_bytes());
+            add(&task.payload);
+        }
+        hash.finalize().into()
+    }
 }
 
 /// The answer for one pushed task.
@@ -273,8 +295,13 @@ pub struct StackDepth {
 /// # Pushing
 /// - `push` is atomic: all tasks or none. The last of the batch is the newest.
 /// - An id is accepted once in its namespace: pushing it again with the same stack, kind, payload
-///   and parent is `duplicate`; with others it is [`Conflict`](crate::ErrorKind::Conflict). A
-///   repeated `op_id` answers with the first result.
+///   and parent is `duplicate`; with others it is [`Conflict`](crate::ErrorKind::Conflict). One id
+///   twice in a push is [`InvalidArgument`](crate::ErrorKind::InvalidArgument).
+/// - A repeated `op_id` answers with the first result, also with the first ids: the repeat may
+///   name others, but with another [`fingerprint`](Push::fingerprint) it is
+///   [`Conflict`](crate::ErrorKind::Conflict). A push that failed leaves no op_id behind. Without
+///   an op_id, repeating a push that ended its parent's lease is
+///   [`LeaseLost`](crate::ErrorKind::LeaseLost).
 /// - With a parent's lease, the push ends that lease and suspends the parent until every child has
 ///   completed, finally failed, or been cancelled. Then the parent is ready at its old place, and
 ///   its next claim carries the outcomes in the order pushed. Resuming is no attempt; a failed
@@ -292,7 +319,8 @@ pub struct StackDepth {
 /// # Settling
 /// - By a token whose lease has ended or was replaced, and the task went on:
 ///   [`LeaseLost`](crate::ErrorKind::LeaseLost), nothing changes. Repeating a complete or fail with
-///   its own token is `Ok` while the task is remembered. A completed task never runs again.
+///   its own token is `Ok` while the task is remembered, repeating a release until the task is
+///   claimed again; both answer where the task stands. A completed task never runs again.
 /// - `cancel` ends a task and everything below it. Running ones get
 ///   [`Cancelled`](crate::ErrorKind::Cancelled) on their next settle. The parent of a cancelled
 ///   task counts it as ended.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use statehouse_contracts::{Record, Result, StateKey, Timestamp, Version};
 use tokio::sync::OnceCell;
 
-use crate::{EventData, StateEvent};
+use crate::{EventData, SharedCache, StateEvent};
 
 /// How much is cached, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ impl Default for CacheOptions {
 pub struct StateCache {
     records: Cache<StateKey, Arc<Record>>,
     flights: Mutex<HashMap<StateKey, Arc<Flight>>>,
+    shared: OnceLock<SharedCache>,
+    suspended: AtomicBool,
 }
 
 /// One read under way.
@@ -50,6 +52,23 @@ struct Flight {
     /// The newest version that was heard of meanwhile.
     heard: AtomicU64,
     answer: OnceCell<Option<Arc<Record>>>,
+}
+
+/// A reader's part in a flight. The last who leaves takes a flight with it that nobody ended.
+struct Seat<'c> {
+    cache: &'c StateCache,
+    key: &'c StateKey,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights.lock();
+        // The map has the other; who joins does so under the lock.
+        if Arc::strong_count(&self.flight) <= 2 {
+            remove(&mut flights, self.key, &self.flight);
+        }
+    }
 }
 
 /// Heard instead of a version when anything may have been missed.
@@ -70,7 +89,32 @@ impl StateCache {
         Self {
             records,
             flights: Mutex::default(),
+            shared: OnceLock::new(),
+            suspended: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps nothing and serves nothing until [`resume`](Self::resume): what other processes write
+    /// cannot be heard of.
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::SeqCst);
+        self.flush();
+    }
+
+    /// Caches again, beginning with nothing.
+    pub fn resume(&self) {
+        self.flush();
+        self.suspended.store(false, Ordering::SeqCst);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::SeqCst)
+    }
+
+    /// From now on reads that miss go through `shared` too, and it hears of what this cache hears
+    /// of. The first one given counts.
+    pub fn share(&self, shared: SharedCache) {
+        let _ = self.shared.set(shared);
     }
 
     /// The record of `key`, from the cache or by `load`.
@@ -83,23 +127,32 @@ impl StateCache {
         Fut: Future<Output = Result<Option<Record>>>,
     {
         loop {
+            if self.is_suspended() {
+                metrics::counter!("statehouse_cache_misses_total").increment(1);
+                return Ok(load().await?.map(Arc::new));
+            }
             if let Some(record) = self.peek(key) {
                 metrics::counter!("statehouse_cache_hits_total").increment(1);
                 return Ok(Some(record));
             }
-            let flight = Arc::clone(self.flights.lock().entry(key.clone()).or_default());
+            let seat = self.board(key);
+            let flight = &seat.flight;
             let read = || async {
                 metrics::counter!("statehouse_cache_misses_total").increment(1);
-                Ok(load().await?.map(Arc::new))
+                let record = match self.shared.get() {
+                    Some(shared) => shared.get(key, &load).await?,
+                    None => load().await?,
+                };
+                Ok(record.map(Arc::new))
             };
             let answer = match flight.answer.get_or_try_init(read).await {
                 Ok(answer) => answer.clone(),
                 Err(error) => {
-                    self.land(key, &flight);
+                    self.land(key, flight);
                     return Err(error);
                 }
             };
-            if self.keep(key, &flight, answer.as_ref()) {
+            if self.keep(key, flight, answer.as_ref()) {
                 return Ok(answer);
             }
         }
@@ -107,6 +160,9 @@ impl StateCache {
 
     /// The record of `key` when it is cached and has not expired.
     pub fn peek(&self, key: &StateKey) -> Option<Arc<Record>> {
+        if self.is_suspended() {
+            return None;
+        }
         let record = self.records.get(key)?;
         let expired = record.expires_at.is_some_and(|at| at <= Timestamp::now());
         if expired { None } else { Some(record) }
@@ -114,6 +170,7 @@ impl StateCache {
 
     /// Takes note that `key` is at `version` now, or later.
     pub fn heard(&self, key: &StateKey, version: Version) {
+        self.tell_shared(key, version);
         if let Some(flight) = self.flights.lock().get(key) {
             flight.heard.fetch_max(version, Ordering::SeqCst);
         }
@@ -126,6 +183,7 @@ impl StateCache {
     /// Takes note of an event, with its data when the event has it. An echo that is not newer than
     /// what is cached changes nothing.
     pub fn heard_event(&self, event: &StateEvent) {
+        self.tell_shared(&event.key, event.version);
         if let Some(flight) = self.flights.lock().get(&event.key) {
             flight.heard.fetch_max(event.version, Ordering::SeqCst);
         }
@@ -140,10 +198,29 @@ impl StateCache {
 
     /// Forgets everything: events may have been missed.
     pub fn flush(&self) {
+        if let Some(shared) = self.shared.get() {
+            shared.flush();
+        }
         for flight in self.flights.lock().values() {
             flight.heard.store(GAP, Ordering::SeqCst);
         }
         self.records.invalidate_all();
+    }
+
+    /// Joins the flight that reads `key`, or begins one.
+    fn board<'c>(&'c self, key: &'c StateKey) -> Seat<'c> {
+        let flight = Arc::clone(self.flights.lock().entry(key.clone()).or_default());
+        Seat {
+            cache: self,
+            key,
+            flight,
+        }
+    }
+
+    fn tell_shared(&self, key: &StateKey, version: Version) {
+        if let Some(shared) = self.shared.get() {
+            shared.heard(key, version);
+        }
     }
 
     /// Ends a flight. Keeps its answer unless something newer was heard of meanwhile; answers
@@ -271,6 +348,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_suspended_cache_serves_and_keeps_nothing() {
+        let cache = StateCache::new(CacheOptions::default());
+        assert_eq!(version(&cache, 1).await, 1);
+        cache.suspend();
+        assert_eq!(version(&cache, 2).await, 2);
+        assert_eq!(version(&cache, 3).await, 3);
+        cache.resume();
+        assert_eq!(version(&cache, 4).await, 4);
+        assert_eq!(version(&cache, 5).await, 4);
+    }
+
+    #[tokio::test]
     async fn an_echo_that_is_not_newer_changes_nothing() {
         let cache = StateCache::new(CacheOptions::default());
         assert_eq!(version(&cache, 5).await, 5);
@@ -322,6 +411,22 @@ mod tests {
         cache.flush();
         assert_eq!(cache.get(&key(), load).await.unwrap().unwrap().version, 1);
         assert!(cache.peek(&key()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_given_up_leaves_nothing_behind() {
+        let cache = StateCache::new(CacheOptions::default());
+        let key = key();
+        let hangs = || std::future::pending::<Result<Option<Record>>>();
+        {
+            let mut first = Box::pin(cache.get(&key, hangs));
+            let mut second = Box::pin(cache.get(&key, hangs));
+            assert!(futures::poll!(&mut first).is_pending());
+            assert!(futures::poll!(&mut second).is_pending());
+            drop(first);
+            assert_eq!(cache.flights.lock().len(), 1);
+        }
+        assert!(cache.flights.lock().is_empty());
     }
 
     #[tokio::test]

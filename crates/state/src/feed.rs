@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{StateCache, StateEvent};
 
-/// Hears every state event, in every process, and tells the cache. After a gap, and whenever it
-/// has to listen anew, it flushes the cache, because anything may have been missed.
+/// Hears every state event, in every process, and tells the cache. After a gap it flushes the
+/// cache, because anything may have been missed; and while it cannot listen it suspends it.
 #[derive(Debug)]
 pub struct CacheFeed {
     cache: Arc<StateCache>,
@@ -29,14 +29,15 @@ impl CacheFeed {
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        self.cache.suspend();
         while !stop.is_cancelled() {
             let listened = tokio::select! {
                 () = stop.cancelled() => return,
                 listened = self.listen() => listened,
             };
-            self.cache.flush();
+            self.cache.suspend();
             if let Err(error) = listened {
-                tracing::warn!(%error, "state events cannot be heard; the cache was flushed");
+                tracing::warn!(%error, "state events cannot be heard; nothing is cached until then");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -47,7 +48,7 @@ impl CacheFeed {
 
     async fn listen(&self) -> Result<(), Error> {
         let mut events = self.consumer.broadcast(&Pattern::new("state.#")?).await?;
-        self.cache.flush();
+        self.cache.resume();
         loop {
             match events.next(Self::WAIT).await? {
                 None => {}

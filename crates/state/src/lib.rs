@@ -9,6 +9,8 @@
 //! | [`Watch`] | the changes that a filter lets through, resumable without a gap |
 //! | [`Trio`] | main, replica and rollback: a state manager over three |
 //! | [`TaskProcessor`] | runs handlers on a stack of tasks, newest first |
+//! | [`MessageProcessor`] | runs handlers on a group's messages; their effects happen once |
+//! | [`Inbox`], [`Deduplicated`] | the marks behind it, and a consumer that skips what has one |
 //! | [`Retention`] | forgets old versions and old changes from time to time |
 //!
 //! Subtasks come first, then the task they came from, which reads how they ended:
@@ -71,21 +73,29 @@
 mod cache;
 mod event;
 mod feed;
+mod inbox;
+mod pause;
 mod processor;
 mod relay;
 mod retention;
 mod service;
+mod shared;
 mod trio;
 mod watch;
 
 pub use cache::{CacheOptions, StateCache};
 pub use event::{EventData, StateEvent};
 pub use feed::CacheFeed;
+pub use inbox::{
+    Deduplicated, Inbox, MessageContext, MessageHandler, MessageProcessor, MessageProcessorOptions,
+    Once,
+};
 pub use processor::{
     HandlerError, ProcessorOptions, TaskContext, TaskEnd, TaskHandler, TaskProcessor,
 };
 pub use relay::{Relay, RelayOptions};
 pub use retention::{Retention, RetentionOptions};
 pub use service::StateService;
+pub use shared::{SharedCache, SharedCacheOptions};
 pub use trio::{ReplicaMode, RoleStatus, Source, Trio, TrioOptions, TrioRead, TrioStatus};
 pub use watch::{Watch, WatchFilter};

@@ -334,7 +334,8 @@ impl TaskProcessor {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> HandlerError {
+/// What a handler's panic says.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> HandlerError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     HandlerError::retry(format!(

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_contracts::{
-    Cursor, Error, ErrorKind, FollowerName, FollowerSpec, Lease, Message, Namespace, OutboxEntry,
-    OutboxOutcome, OutboxSettle, Producer, Result, Retry, SendOptions, StateManager, Transaction,
+    Change, Cursor, Error, ErrorKind, FollowerName, FollowerSpec, Lease, Message, Namespace,
+    OutboxEntry, OutboxOutcome, OutboxSettle, Producer, Result, Retry, SendOptions, StateManager,
+    Transaction,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::StateEvent;
+use crate::pause::Pauses;
 
 /// How the relay works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +21,12 @@ pub struct RelayOptions {
     pub owner: String,
     /// How long the lease lasts: how long another process waits when this one dies.
     pub lease: Duration,
-    /// How many messages are sent at once.
+    /// How many messages are sent at once; fewer where the producer or the store takes fewer.
     pub batch: usize,
-    /// The most bytes of data that an event carries.
+    /// The most bytes of data that an event carries; fewer where the producer or the store takes
+    /// smaller messages.
     pub inline: usize,
-    /// The longest pause after a failure.
+    /// The longest pause after a failure. The first is 100 ms; each doubles until something works.
     pub backoff: Duration,
 }
 
@@ -47,6 +50,7 @@ impl RelayOptions {
 /// - Messages of one ordering key go in the order of their commits. What cannot be sent now holds
 ///   up only its key.
 /// - What the producer refuses for good is parked in the outbox with the reason.
+/// - Kinds that begin with `statehouse.` are the services' own records: they have no events.
 /// - The event of a change that cannot be sent moves to the outbox, with the later ones of its key
 ///   behind it, so that the change log can be followed on.
 #[derive(Debug)]
@@ -91,18 +95,18 @@ impl Relay {
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = Duration::ZERO;
+        let mut pauses = Pauses::up_to(self.options.backoff);
         while !stop.is_cancelled() {
             let worked = tokio::select! {
                 () = stop.cancelled() => break,
-                worked = self.work_under_lease() => worked,
+                worked = self.work_under_lease(&mut pauses) => worked,
             };
-            pause = match worked {
+            let pause = match worked {
                 Ok(()) => self.options.lease / 4,
                 Err(error) if error.kind() == ErrorKind::Closed => break,
                 Err(error) => {
                     tracing::warn!(namespace = %self.namespace, %error, "the relay pauses");
-                    (pause * 2).clamp(Duration::from_millis(100), self.options.backoff)
+                    pauses.next()
                 }
             };
             tokio::select! {
@@ -125,8 +129,9 @@ impl Relay {
         }
     }
 
-    /// Works while it holds the lease; `Ok` when another relay does.
-    async fn work_under_lease(&self) -> Result<()> {
+    /// Works while it holds the lease; `Ok` when another relay does. Work that is done resets
+    /// `pauses`.
+    async fn work_under_lease(&self, pauses: &mut Pauses) -> Result<()> {
         let Some(lease) = self
             .state
             .outbox_lease(&self.options.owner, self.options.lease)
@@ -144,13 +149,16 @@ impl Relay {
             events: follower.cursor,
             detoured: HashSet::new(),
             held: HashSet::new(),
-            outbox: 0,
+            pass: Pass::default(),
+            ended: Pass::default(),
+            retries: Pauses::up_to(self.options.backoff.min(self.options.lease / 4)),
         };
         work.find_detoured().await?;
         loop {
             work.keep_lease().await?;
-            let sent = work.outbox().await? + work.events().await?;
-            if sent == 0 {
+            let looked_at = work.outbox().await? + work.events().await?;
+            pauses.reset();
+            if looked_at == 0 {
                 work.rest().await?;
             }
         }
@@ -167,8 +175,20 @@ struct Work<'r> {
     detoured: HashSet<String>,
     /// Ordering keys with a message that could not be sent in this pass over the outbox.
     held: HashSet<String>,
-    /// The place in this pass over the outbox.
-    outbox: u64,
+    pass: Pass,
+    /// The last pass that came to its end.
+    ended: Pass,
+    /// Until what could not be sent is tried again.
+    retries: Pauses,
+}
+
+/// A pass over the outbox.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pass {
+    /// How far it is.
+    place: u64,
+    /// How many entries could not be sent.
+    unsent: usize,
 }
 
 impl Work<'_> {
@@ -176,11 +196,22 @@ impl Work<'_> {
         &*self.relay.state
     }
 
+    /// How many entries or changes are taken at once: as many as both sides take, also when the
+    /// events of a page of changes go to the outbox in one transaction.
     fn batch(&self) -> usize {
-        self.relay
-            .options
-            .batch
-            .clamp(1, self.relay.producer.capability().max_batch)
+        let (producer, state) = (self.relay.producer.capability(), self.state().capability());
+        let limits = [producer.max_batch, state.max_writes, state.max_page];
+        let most = limits
+            .into_iter()
+            .fold(self.relay.options.batch, usize::min);
+        most.max(1)
+    }
+
+    /// The most bytes of data in an event that both sides take.
+    fn inline(&self) -> usize {
+        let producer = self.relay.producer.capability().max_payload;
+        let outbox = self.state().capability().max_message;
+        self.relay.options.inline.min(producer).min(outbox)
     }
 
     async fn keep_lease(&mut self) -> Result<()> {
@@ -239,17 +270,17 @@ impl Work<'_> {
 
     /// Sends a batch of the outbox; answers how many entries it looked at, 0 at the end of a pass.
     async fn outbox(&mut self) -> Result<usize> {
-        if self.outbox == 0 {
+        if self.pass.place == 0 {
             // What is released amid a pass is behind its place: its key waits for the next pass.
             self.held = self.parked_keys().await?;
         }
-        let page = self.pending(self.outbox).await?;
+        let page = self.pending(self.pass.place).await?;
         let Some(last) = page.last().map(|entry| entry.position) else {
-            self.outbox = 0;
+            self.ended = std::mem::take(&mut self.pass);
             self.held.clear();
             return Ok(0);
         };
-        self.outbox = last;
+        self.pass.place = last;
         let looked_at = page.len();
         let free: Vec<OutboxEntry> = page
             .into_iter()
@@ -279,7 +310,9 @@ impl Work<'_> {
             }
         }
         metrics::counter!("statehouse_relay_outbox_total").increment(settles.len() as u64);
+        self.pass.unsent += looked_at - settles.len();
         if !settles.is_empty() {
+            self.retries.reset();
             self.state()
                 .outbox_settle(&self.lease.token, settles)
                 .await?;
@@ -301,8 +334,8 @@ impl Work<'_> {
             return Ok(0);
         }
         let (mut straight, mut detour) = (Vec::new(), Vec::new());
-        for change in &page.changes {
-            let inline = self.relay.options.inline;
+        for change in page.changes.iter().filter(|change| has_event(change)) {
+            let inline = self.inline();
             let event = StateEvent::message(change, &self.relay.namespace, inline)?;
             let behind = event
                 .ordering_key
@@ -356,30 +389,29 @@ impl Work<'_> {
             .collect())
     }
 
-    /// Nothing to send: waits for a change or a message, and meanwhile forgets detours that are
-    /// over. What is held is tried again after this.
+    /// Nothing more to send in this pass: waits for a change or a message, and for what could not
+    /// be sent to be tried again. Entries behind a parked one need no look until it is released.
     async fn rest(&mut self) -> Result<()> {
-        let parked = self.parked_keys().await?;
-        let depth = self.state().outbox_depth().await?;
-        if depth == 0 {
-            self.detoured = parked;
-        }
-        // With messages that could not be sent, a short pause; else until something comes.
-        let wait = if depth == 0 {
-            self.relay.options.lease / 4
-        } else {
-            Duration::from_millis(100)
+        let (seen, wait) = match self.ended {
+            Pass { unsent: 0, .. } => (0, self.relay.options.lease / 4),
+            Pass { place, .. } => (place, self.retries.next()),
         };
-        if depth > 0 {
-            tokio::time::sleep(wait).await;
-            return Ok(());
+        if self.ended.unsent == 0 && self.pending(0).await?.is_empty() {
+            // All that is there is parked, or behind what is.
+            self.detoured = self.parked_keys().await?;
         }
         let (state, token) = (self.state(), &self.lease.token);
         tokio::select! {
             page = state.changes(&self.events, 1, wait) => page.map(|_| ()),
-            read = state.outbox_read(token, 0, 1, wait) => read.map(|_| ()),
+            read = state.outbox_read(token, seen, 1, wait) => read.map(|_| ()),
         }
     }
+}
+
+/// What the services keep for themselves is nobody else's event; a consumer that marks what it hears
+/// would hear of its own marks.
+fn has_event(change: &Change) -> bool {
+    !change.key.kind.as_str().starts_with("statehouse.")
 }
 
 fn verdict(error: Error) -> Verdict {

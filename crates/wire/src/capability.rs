@@ -145,10 +145,12 @@ mirror! {
         start_earliest: bool,
         /// How many priorities of 0..=9 are really told apart (1: none).
         priorities: u8,
-        /// Whether a higher priority always comes first.
+        /// Whether a higher priority always comes first, among messages not delivered before.
         strict_priorities: bool,
         /// Whether messages of one ordering key come one at a time in the order sent.
         ordering_keys: bool,
+        /// Whether a group can treat all priorities as equal.
+        equal_priorities: bool,
         /// Whether ordering keys and priorities hold together in one group.
         keys_with_priorities: bool,
         /// What a blocked ordering key holds up.
@@ -392,6 +394,9 @@ pub struct CapabilitiesDoc {
     pub version: String,
     /// The longest `wait` of a request; a longer one is cut to it.
     pub max_wait: Span,
+    /// The largest body of a request in bytes, but for content of references, which
+    /// `references.max_content` bounds.
+    pub body_limit: u64,
     /// Sending.
     pub producer: Option<ProducerCapabilityDoc>,
     /// Receiving.

@@ -30,6 +30,7 @@ mod state;
 mod task_settle;
 mod tasks;
 mod transaction;
+mod trio;
 
 pub use admin::{
     AgeDoc, AttemptErrorDoc, CountsDoc, DeadLetterDoc, GroupStatusDoc, PeekedDoc, PurgeDoc,
@@ -70,3 +71,4 @@ pub use tasks::{
     TaskDoc,
 };
 pub use transaction::{AppliedDoc, OperationDoc, RollbackDoc, TransactionDoc, WriteDoc};
+pub use trio::{TrioRoleDoc, TrioStatusDoc};

@@ -11,6 +11,8 @@ use crate::{readme, tidy};
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Passed,
+    /// All that can be had here; what cannot is no fault of the tree.
+    Partly(String),
     /// Something it needs is not here; never because the tree lacks something.
     Skipped(String),
 }
@@ -43,6 +45,11 @@ const STEPS: &[Step] = &[
         name: "advisories",
         about: "known vulnerabilities",
         run: steps::advisories,
+    },
+    Step {
+        name: "images",
+        about: "images of the servers that tests run on",
+        run: steps::images,
     },
     Step {
         name: "clippy",
@@ -142,6 +149,7 @@ fn run(steps: &[&Step]) -> Result {
 fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
     match outcome {
         Outcome::Passed => format!("ci: {name:<12}ok {:>8.1} s", took.as_secs_f64()),
+        Outcome::Partly(what) => format!("ci: {name:<12}PARTLY: {what}"),
         Outcome::Skipped(why) => format!("ci: {name:<12}SKIPPED: {why}"),
     }
 }
@@ -206,5 +214,8 @@ mod tests {
         let skipped = Outcome::Skipped("no network".to_owned());
         let text = line("advisories", &skipped, Duration::ZERO);
         assert_eq!(text, "ci: advisories  SKIPPED: no network");
+        let partly = Outcome::Partly("no image of x".to_owned());
+        let text = line("images", &partly, Duration::ZERO);
+        assert_eq!(text, "ci: images      PARTLY: no image of x");
     }
 }

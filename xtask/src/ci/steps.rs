@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Outcome;
+use crate::images;
 use crate::process::{self, Result, cargo};
 use crate::readme::{self, TEST_COMMAND};
 use crate::workspace::{self, Package};
@@ -99,17 +100,34 @@ pub(super) fn advisories() -> Result<Outcome> {
     run(&["deny", "--workspace", "check", "advisories"])
 }
 
-/// A person may go without the tool, CI may not.
 fn no_cargo_deny() -> Result<Option<Outcome>> {
     if process::works(&mut cargo(["deny", "--version"])) {
         return Ok(None);
     }
-    let missing = "cargo-deny is not installed (cargo install cargo-deny --locked)".to_owned();
+    let missing = "cargo-deny is not installed (cargo install cargo-deny --locked)";
+    skipped_by_a_person(missing.to_owned()).map(Some)
+}
+
+/// A person may go without the tool, CI may not.
+fn skipped_by_a_person(missing: String) -> Result<Outcome> {
     if env::var("CI").is_ok_and(|value| value == "true") {
         Err(missing)
     } else {
-        Ok(Some(Outcome::Skipped(missing)))
+        Ok(Outcome::Skipped(missing))
     }
+}
+
+/// Without Docker, tests on servers are ignored.
+pub(super) fn images() -> Result<Outcome> {
+    if let Err(missing) = images::docker_answers() {
+        return skipped_by_a_person(missing);
+    }
+    let absent = images::get_all()?;
+    if absent.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    let what = absent.join("; ");
+    Ok(Outcome::Partly(format!("{what}: there are no tests on it")))
 }
 
 /// Each example ends by itself, in a folder of its own.

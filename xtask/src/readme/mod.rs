@@ -1,6 +1,7 @@
 //! README.md's commands: its first fenced block starts the service, and its sessions (`console`
 //! blocks) are typed into that service and must answer what the page shows.
 
+mod adapters;
 mod session;
 
 use std::fs;
@@ -11,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{self, Group, Result, cargo, poll_until};
+use crate::process::{Group, Result, cargo, poll_until};
 use crate::workspace;
 
+pub(crate) use adapters::check as check_adapter_table;
 pub(crate) use session::session;
 
 /// README's second block, and what CI runs last.
@@ -183,39 +185,6 @@ fn is_healthy() -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.split(' ').nth(1) == Some("204"))
-}
-
-/// Regenerates the adapter table and compares it with the page, once a package has an example
-/// `adapter_table` that prints it.
-pub(crate) fn check_adapter_table() -> Result {
-    let packages = workspace::members()?;
-    let prints = |package: &&workspace::Package| {
-        package
-            .targets
-            .iter()
-            .any(|target| target.name == "adapter_table" && target.is("example"))
-    };
-    let Some(package) = packages.iter().find(prints) else {
-        eprintln!("no example `adapter_table`: the README's table is checked by its rows alone");
-        return Ok(());
-    };
-    let printed = process::output(&mut cargo([
-        "run",
-        "-q",
-        "-p",
-        &package.name,
-        "--example",
-        "adapter_table",
-    ]))?;
-    let page = fs::read_to_string(workspace::root().join("README.md"))
-        .map_err(|error| format!("README.md: {error}"))?;
-    let shown = between(&page, "<!-- adapters:begin -->", "<!-- adapters:end -->");
-    if shown.is_some_and(|shown| shown.trim() == printed.trim()) {
-        return Ok(());
-    }
-    Err(format!(
-        "README.md's adapter table is not the generated one, which is:\n{printed}"
-    ))
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ pub(crate) fn names(tree: &Tree) -> Vec<String> {
 }
 
 /// An adapter knows the contracts, what adapters share (how content is stored) or speak (the HTTP
-/// API's documents) and, in tests, the conformance suite and the service; never another adapter.
+/// API's documents) and, in tests, the conformance suite, real servers and the service; never another
+/// adapter.
 pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
     let adapters = tree.packages.iter().filter(|package| is_adapter(package));
     let edges =
@@ -53,7 +54,7 @@ pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
         .filter(|(_, dep)| dep.name.starts_with(PREFIX) && !adapter_may_use(dep))
         .map(|(package, dep)| {
             format!(
-                "{} depends on {}: contracts, content and wire only, conformance and runtime in tests",
+                "{} depends on {}: contracts, content and wire only; in tests conformance, integration-tests and runtime",
                 package.name, dep.name
             )
         })
@@ -63,7 +64,9 @@ pub(crate) fn adapter_dependencies(tree: &Tree) -> Vec<String> {
 fn adapter_may_use(dependency: &Dependency) -> bool {
     match dependency.name.as_str() {
         "statehouse-contracts" | "statehouse-content" | "statehouse-wire" => true,
-        "statehouse-conformance" | RUNTIME => dependency.kind.as_deref() == Some("dev"),
+        "statehouse-conformance" | "statehouse-integration-tests" | RUNTIME => {
+            dependency.kind.as_deref() == Some("dev")
+        }
         _ => false,
     }
 }

@@ -39,24 +39,39 @@ impl Factory for HttpFactory {
     }
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
-        let config = Config::of(endpoint)?;
-        let client = Arc::new(Client::new(endpoint, &config)?);
-        Ok(Arc::new(HttpBackend::reach(client).await?))
+        Ok(Arc::new(HttpBackend::at(endpoint).await?))
     }
 }
 
 /// A service that was reached.
 #[derive(Debug)]
-struct HttpBackend {
+pub(crate) struct HttpBackend {
     /// For requests about the service itself.
     desk: Handle,
 }
 
 impl HttpBackend {
+    /// The service at `endpoint`.
+    pub(crate) async fn at(endpoint: &Endpoint) -> Result<Self> {
+        let config = Config::of(endpoint)?;
+        let client = Arc::new(Client::new(endpoint, &config)?);
+        Self::reach(client).await
+    }
+
+    /// A handle for `scope`.
+    pub(crate) fn handle(&self, scope: &Scope) -> Result<Handle> {
+        Ok(Handle {
+            scope: Handle::scope(scope)?,
+            closed: self.desk.closed.child_token(),
+            ..self.desk.clone()
+        })
+    }
+
     async fn reach(client: Arc<Client>) -> Result<Self> {
         let nothing = CapabilitiesDoc {
             version: String::new(),
             max_wait: Span::default(),
+            body_limit: 0,
             producer: None,
             consumer: None,
             state: None,
@@ -85,12 +100,7 @@ impl HttpBackend {
             return Err(Error::closed().with_operation(role));
         }
         let capability = capability.ok_or_else(|| Error::unsupported("the service", role))?;
-        let handle = Handle {
-            scope: Handle::scope(scope)?,
-            closed: self.desk.closed.child_token(),
-            ..self.desk.clone()
-        };
-        Ok((handle, capability.into()))
+        Ok((self.handle(scope)?, capability.into()))
     }
 }
 

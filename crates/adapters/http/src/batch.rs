@@ -4,11 +4,19 @@ use bytes::Bytes;
 use serde::Serialize;
 use statehouse_contracts::{Error, Result};
 
-/// The most bytes of items in one request, but for one that is larger itself. Below the smallest
-/// body limit that fits one item of every kind.
+/// The most bytes of items in one request, but for one that is larger itself.
 const REQUEST: usize = 8 << 20;
 
-/// Items as they are written, in requests of at most [`REQUEST`] bytes.
+/// What a request may have besides its items.
+const FRAME: u64 = 4 << 10;
+
+/// The most bytes of items in one request to a service that takes bodies of `body_limit` bytes.
+pub(crate) fn room(body_limit: u64) -> usize {
+    let most = body_limit.saturating_sub(FRAME);
+    usize::try_from(most).unwrap_or(usize::MAX).min(REQUEST)
+}
+
+/// Items as they are written, in requests of a bounded size.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// How many items it has.
@@ -28,8 +36,12 @@ impl Part {
     }
 }
 
-/// The items in parts, in their order. No items are one part, so that the service is asked.
-pub(crate) fn parts<T: Serialize>(items: impl IntoIterator<Item = T>) -> Result<Vec<Part>> {
+/// The items in parts of at most `room` bytes, in their order. No items are one part, so that the
+/// service is asked.
+pub(crate) fn parts<T: Serialize>(
+    items: impl IntoIterator<Item = T>,
+    room: usize,
+) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut part = Part {
         len: 0,
@@ -42,7 +54,7 @@ pub(crate) fn parts<T: Serialize>(items: impl IntoIterator<Item = T>) -> Result<
         }
         serde_json::to_writer(&mut part.items, &item)
             .map_err(|error| Error::internal("a document cannot be written").with_source(error))?;
-        if part.len > 0 && part.items.len() > REQUEST {
+        if part.len > 0 && part.items.len() > room {
             let items = part.items.split_off(before + 1);
             part.items.truncate(before);
             parts.push(std::mem::replace(&mut part, Part { len: 0, items }));
@@ -80,16 +92,21 @@ mod tests {
 
     #[test]
     fn parts_are_as_large_as_they_may_be() {
-        let half = REQUEST / 2 - 10;
+        assert_eq!(
+            [room(0), room(5 << 10), room(1 << 40)],
+            [0, 1 << 10, REQUEST]
+        );
+        let room = 1 << 16;
+        let half = room / 2 - 10;
         let table: [(&[usize], &[usize]); 5] = [
             (&[], &[0]),
             (&[1, 2, 3], &[3]),
             (&[half, half, half], &[2, 1]),
-            (&[2 * REQUEST, 1], &[1, 1]),
-            (&[1, 2 * REQUEST], &[1, 1]),
+            (&[2 * room, 1], &[1, 1]),
+            (&[1, 2 * room], &[1, 1]),
         ];
         for (lengths, expected) in table {
-            let parts = parts(texts(lengths)).unwrap();
+            let parts = parts(texts(lengths), room).unwrap();
             let found: Vec<usize> = parts.iter().map(|part| part.len).collect();
             assert_eq!(found, expected, "{lengths:?}");
             let mut back: Vec<String> = Vec::new();

@@ -132,6 +132,11 @@ impl Handle {
         self.capabilities.max_wait.0
     }
 
+    /// The most bytes of items in one request.
+    pub(crate) fn room(&self) -> usize {
+        crate::batch::room(self.capabilities.body_limit)
+    }
+
     pub(crate) fn close(&self) {
         self.closed.cancel();
     }

@@ -45,8 +45,10 @@ mod chosen {
     pub(crate) type Connector = HttpsConnector<HttpConnector>;
 
     pub(crate) fn connector(endpoint: &Endpoint, timeout: Duration) -> Result<Connector> {
+        // Named here: other parts of a program may bring other implementations.
+        let provider = rustls::crypto::ring::default_provider();
         let roots = HttpsConnectorBuilder::new()
-            .with_native_roots()
+            .with_provider_and_native_roots(provider)
             .map_err(|error| {
                 Error::invalid(format!(
                     "the certificates of this system cannot be read for {endpoint}"

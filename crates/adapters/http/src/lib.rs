@@ -23,9 +23,11 @@ mod fields;
 mod producer;
 mod reference;
 mod request;
+mod service;
 mod sse;
 mod state;
 mod tasks;
 
 pub use backend::HttpFactory;
 pub use config::Config;
+pub use service::Service;

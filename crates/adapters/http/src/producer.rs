@@ -90,7 +90,10 @@ impl Producer for HttpProducer {
             return Err(error.with_operation("send"));
         }
         let keys: Vec<_> = batch.iter().map(|m| m.ordering_key.clone()).collect();
-        let whole = parts(batch.iter().cloned().map(MessageDoc::from))?;
+        let whole = parts(
+            batch.iter().cloned().map(MessageDoc::from),
+            self.handle.room(),
+        )?;
         if let [part] = whole.as_slice() {
             return self.send_part(part, options).await;
         }
@@ -145,7 +148,8 @@ impl HttpProducer {
         options: SendOptions,
     ) -> Result<Vec<Result<Sent>>> {
         let free = |message: &&Message| !progress.blocks(message.ordering_key.as_ref());
-        let rest = parts(batch.iter().filter(free).cloned().map(MessageDoc::from))?;
+        let free = batch.iter().filter(free).cloned();
+        let rest = parts(free.map(MessageDoc::from), self.handle.room())?;
         let mut sent = Vec::new();
         for part in rest.into_iter().filter(|part| part.len > 0) {
             let answers = self.send_part(&part, options).await;

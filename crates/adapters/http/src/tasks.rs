@@ -88,7 +88,10 @@ impl TaskStack for HttpTasks {
     }
 
     async fn settle(&self, batch: Vec<TaskSettle>) -> Result<Vec<Result<TaskSettled>>> {
-        let whole = parts(batch.into_iter().map(TaskSettleDoc::from))?;
+        let whole = parts(
+            batch.into_iter().map(TaskSettleDoc::from),
+            self.handle.room(),
+        )?;
         if let [part] = whole.as_slice() {
             return self.settle_part(part).await;
         }

@@ -24,6 +24,17 @@ impl Failure {
     }
 }
 
+/// For what is done for several jobs at once.
+impl From<Failure> for EngineError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Engine(error) => error,
+            // No caller asked for it, so what it met is wrong in the file.
+            Failure::Refused(error) => Self::Corrupt(error.message().to_owned()),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Refused(error)

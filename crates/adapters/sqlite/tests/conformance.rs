@@ -94,6 +94,7 @@ fn consumer() -> ConsumerCapability {
         priorities: 10,
         strict_priorities: true,
         ordering_keys: true,
+        equal_priorities: true,
         keys_with_priorities: true,
         key_blocking: KeyBlocking::Key,
         nack_delay: true,

@@ -404,3 +404,53 @@ async fn a_page_of_large_dead_letters_ends_early() {
     let second = page(first.next.as_ref()).await.unwrap();
     assert_eq!((second.items.len(), second.next), (8, None));
 }
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_becomes_a_dead_letter_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.db");
+    let endpoint = Endpoint::parse(&format!("sqlite:{}", path.display())).unwrap();
+    let backend = SqliteFactory.open(&endpoint).await.unwrap();
+    let scope = Scope::parse("default", "tester").unwrap();
+    let consumer = backend.consumer(&scope).await.unwrap();
+    let producer = backend.producer(&scope).await.unwrap();
+    let group = GroupName::new("g").unwrap();
+    let spec = GroupSpec::new(Pattern::ALL);
+    consumer.declare(&group, &spec).await.unwrap();
+    let message = |text: &str| Message::new(Topic::new("t").unwrap(), Payload::text(text));
+    let [cut, whole, gone] = ["cut", "whole", "gone"].map(message);
+    for message in [&cut, &whole, &gone] {
+        producer.send_one(message.clone()).await.unwrap();
+    }
+    let file = Connection::open(&path).unwrap();
+    let damage = |sql: &str, payload: &[u8]| {
+        assert_eq!(file.execute(sql, [payload]).unwrap(), 1, "{sql}");
+    };
+    let cut_short = "UPDATE queue_message SET meta = substr(meta, 1, 19) WHERE payload = ?";
+    damage(cut_short, b"cut");
+    damage("DELETE FROM queue_message WHERE payload = ?", b"gone");
+
+    let peeked = consumer.peek(&group, 9).await.unwrap();
+    assert_eq!(peeked.len(), 3);
+    let receive = Receive::new(9, Duration::ZERO);
+    let got = consumer.receive(&group, receive).await.unwrap();
+    let ids: Vec<MessageId> = got.iter().map(|delivery| delivery.message().id).collect();
+    assert_eq!(ids, [whole.id]);
+    consumer.ack(&got[0]).await.unwrap();
+
+    let dead = consumer.dead_letters(&group, 0, None).await.unwrap().items;
+    let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
+    assert!(
+        reasons
+            .iter()
+            .all(|reason| reason.starts_with("unreadable: "))
+            && reasons.len() == 2,
+        "{reasons:?}"
+    );
+    assert_eq!(dead[0].received.message.id, cut.id);
+    assert_eq!(dead[0].received.message.bytes(), b"cut");
+    assert!(consumer.receive(&group, receive).await.unwrap().is_empty());
+    let counts = consumer.counts(&group).await.unwrap();
+    assert_eq!((counts.in_flight, counts.dead), (0, 2));
+    assert_eq!(consumer.purge(&group, true).await.unwrap(), 2);
+}

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_contracts::{
-    Backoff, Consumer, ConsumerExt, Counts, DeadLetter, Delivery, GroupName, GroupSpec, Message,
-    Pattern, Payload, Priority, Producer, ProducerExt, Receive, Scope, Sent, Topic,
+    Backoff, Consumer, ConsumerExt, Counts, DeadLetter, Delivery, GroupName, GroupSpec,
+    KeyBlocking, Message, Pattern, Payload, Priority, Producer, ProducerExt, Receive, Scope, Sent,
+    Topic,
 };
 use tokio::task::JoinHandle;
 
@@ -22,11 +23,14 @@ pub(crate) struct Desk {
 }
 
 /// The group spec that cases start from: the topic `t`, no backoff, a lease that does not end;
-/// ordering keys and priorities as far as the consumer has them, keys rather than priorities.
+/// ordering keys and priorities as far as the consumer has them, keys rather than priorities where
+/// it can do without them.
 pub(crate) fn spec(cx: &Context) -> GroupSpec {
     let can = cx.expected().consumer;
     let keys = can.is_some_and(|c| c.ordering_keys);
-    let priorities = can.is_some_and(|c| c.priorities > 1 && (c.keys_with_priorities || !keys));
+    let priorities = can.is_some_and(|c| {
+        c.priorities > 1 && (c.keys_with_priorities || !keys || !c.equal_priorities)
+    });
     GroupSpec {
         backoff: Backoff::NONE,
         lease: cx.timing().long_lease,
@@ -230,6 +234,24 @@ impl Desk {
             self.ack(&delivery).await?;
         }
         ensure_eq(got, expected, "what came, in order")
+    }
+
+    /// The next deliveries must say `expected`; in this order where messages of all keys stand in
+    /// one order. Each is acknowledged before the next is taken.
+    pub(crate) async fn all_say_across_keys(&self, expected: &[&str]) -> Result<(), Failure> {
+        if self.consumer.capability().key_blocking == KeyBlocking::Key {
+            return self.all_say(expected).await;
+        }
+        let mut got = Vec::new();
+        for _ in expected {
+            let delivery = self.next().await?;
+            got.push(said(&delivery));
+            self.ack(&delivery).await?;
+        }
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        got.sort_unstable();
+        ensure_eq(got, expected, "what came, in any order")
     }
 
     /// Nothing may be there at the moment.

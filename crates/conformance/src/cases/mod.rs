@@ -3,6 +3,7 @@
 use crate::Case;
 
 mod backend;
+mod cache;
 mod capabilities;
 mod changes;
 mod consumer;
@@ -20,6 +21,7 @@ mod yard;
 pub(crate) fn all() -> Vec<Case> {
     let mut all = capabilities::cases();
     all.extend(backend::cases());
+    all.extend(cache::cases());
     all.extend(messages());
     all.extend(references());
     all.extend(states());

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_contracts::{
-    Backend, BackendInfo, Consumer, Namespace, Producer, ReferenceStore, Result, Scope,
-    StateManager, TaskStack,
+    Backend, BackendInfo, Consumer, Namespace, Producer, RecordCache, ReferenceStore, Result,
+    Scope, StateManager, TaskStack,
 };
 
 use crate::{Call, Layer, Repeat, Role};
@@ -151,6 +151,10 @@ impl<L: Layer> Backend for Around<dyn Backend, L> {
                 .call(&call, || self.inner.references(scope))
                 .await?,
         ))
+    }
+
+    async fn cache(&self, scope: &Scope) -> Result<Arc<dyn RecordCache>> {
+        self.inner.cache(scope).await
     }
 
     async fn close(&self) -> Result<()> {

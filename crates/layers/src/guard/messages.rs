@@ -121,6 +121,10 @@ impl Guard<dyn Consumer> {
         )?;
         self.supported(!spec.ordering || can.ordering_keys, "ordering")?;
         self.supported(!spec.priorities || can.priorities > 1, "priorities")?;
+        self.supported(
+            spec.priorities || can.priorities <= 1 || can.equal_priorities,
+            "priorities = false",
+        )?;
         if spec.max_length.is_some() {
             match spec.overflow {
                 Overflow::Reject => self.supported(can.overflow_reject, "overflow = reject")?,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_contracts::{
-    Backend, BackendInfo, Consumer, Error, Namespace, Producer, ReferenceStore, Result, Scope,
-    StateManager, TaskStack,
+    Backend, BackendInfo, Consumer, Error, Namespace, Producer, RecordCache, ReferenceStore,
+    Result, Scope, StateManager, TaskStack,
 };
 
 /// `backend` behind checks of every argument: what a contract forbids, or lies beyond a limit, is
@@ -74,6 +74,10 @@ impl Backend for Guard<dyn Backend> {
 
     async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
         Ok(self.wrap(self.inner.references(scope).await?))
+    }
+
+    async fn cache(&self, scope: &Scope) -> Result<Arc<dyn RecordCache>> {
+        self.inner.cache(scope).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 mod capabilities;
 mod services;
 mod session;
+mod shared_cache;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::config::Config;
 pub use capabilities::Capabilities;
 use services::Services;
 use session::Session;
+use shared_cache::SharedStore;
 
 /// Who the service's own work is done for.
 const SERVICE: &str = "statehouse";
@@ -49,7 +51,7 @@ impl App {
     /// Those of the backends.
     pub async fn open(config: Config, registry: &Registry) -> Result<Self> {
         let backends = Backends::open(&config, registry).await?;
-        match Self::over(config, &backends).await {
+        match Self::over(config, registry, &backends).await {
             Ok(app) => Ok(app),
             Err(error) => {
                 backends.close().await?;
@@ -58,10 +60,11 @@ impl App {
         }
     }
 
-    async fn over(config: Config, backends: &Backends) -> Result<Self> {
+    async fn over(config: Config, registry: &Registry, backends: &Backends) -> Result<Self> {
         let scope = Scope::new(config.namespaces.default.clone(), service_principal()?);
         let capabilities = Capabilities::read(backends, &scope).await?;
-        let services = Services::new(&config, backends.clone(), &capabilities)?;
+        let shared = SharedStore::of(&config, registry, &scope).await?;
+        let services = Services::new(&config, backends.clone(), shared, &capabilities)?;
         let sessions = Cache::builder()
             .max_capacity(Self::SESSIONS)
             .time_to_idle(Self::IDLE)

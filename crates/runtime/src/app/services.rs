@@ -12,6 +12,7 @@ use statehouse_state::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::shared_cache::SharedStore;
 use super::{Capabilities, service_principal};
 use crate::backends::Backends;
 use crate::config::Config;
@@ -29,6 +30,7 @@ struct Plan {
     backends: Backends,
     principal: Principal,
     cache: Option<CacheOptions>,
+    shared: Option<Arc<SharedStore>>,
     relay: Option<RelayOptions>,
     retention: Option<RetentionOptions>,
     stop: CancellationToken,
@@ -44,6 +46,7 @@ impl Services {
     pub(super) fn new(
         config: &Config,
         backends: Backends,
+        shared: Option<Arc<SharedStore>>,
         capabilities: &Capabilities,
     ) -> Result<Self> {
         // Without events from other processes a cache could be wrong, so there is none.
@@ -56,6 +59,7 @@ impl Services {
                 max_bytes: config.state.cache_size.0,
                 ttl: config.state.cache_ttl,
             }),
+            shared,
             relay: capabilities.producer.map(|_| relay_options(config)),
             retention: retention_options(config),
             stop: CancellationToken::new(),
@@ -96,6 +100,11 @@ impl Services {
         if stopped.is_err() {
             tracing::warn!("background services did not stop within {:?}", Self::GRACE);
         }
+        if let Some(shared) = &self.plan.shared
+            && let Err(error) = shared.close().await
+        {
+            tracing::warn!(%error, "the shared cache did not close");
+        }
     }
 }
 
@@ -116,7 +125,10 @@ impl Plan {
             None => None,
         };
         let feed = match cache {
-            Some(cache) => Some(CacheFeed::new(cache, messages.consumer(scope).await?)),
+            Some(cache) => {
+                let feed = CacheFeed::new(Arc::clone(&cache), messages.consumer(scope).await?);
+                Some((feed, cache))
+            }
             None => None,
         };
         // Last, because a trio's feeds begin with it.
@@ -126,14 +138,25 @@ impl Plan {
             let relay = Relay::new(Arc::clone(&state), producer, namespace, options)?;
             self.running.spawn(relay.run(self.stop.clone()));
         }
-        if let Some(feed) = feed {
+        if let Some((feed, cache)) = feed {
             self.running.spawn(feed.run(self.stop.clone()));
+            self.share(scope, cache);
         }
         if let Some(options) = self.retention.clone() {
             let retention = Retention::new(state, options);
             self.running.spawn(retention.run(self.stop.clone()));
         }
         Ok(())
+    }
+
+    fn share(&self, scope: &Scope, cache: Arc<StateCache>) {
+        let Some(shared) = self.shared.clone() else {
+            return;
+        };
+        let (scope, stop) = (scope.clone(), self.stop.clone());
+        self.running.spawn(async move {
+            stop.run_until_cancelled(shared.join(scope, cache)).await;
+        });
     }
 
     /// The namespace's state; of a trio with its feeds running.

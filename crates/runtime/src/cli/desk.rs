@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use statehouse_contracts::{
-    Backend, Consumer, Error, ErrorKind, Producer, ReferenceStore, Result, Scope, StateManager,
-    TaskStack,
+    Backend, Consumer, Endpoint, Error, ErrorKind, Precondition, Producer, ReferenceStore, Result,
+    Scope, StateKey, StateManager, TaskStack, Version,
 };
-use statehouse_state::Trio;
+use statehouse_wire::TrioStatusDoc;
 
+use crate::adapters;
 use crate::backends::{Backends, TrioBackend};
 
 /// Every role for one namespace and principal, opened when first used.
@@ -19,12 +20,21 @@ pub struct Desk {
     messages: Arc<dyn Backend>,
     tasks: Arc<dyn Backend>,
     references: Arc<dyn Backend>,
-    trio: Option<Arc<TrioBackend>>,
+    trio: TrioPlace,
+}
+
+/// Where the trio is.
+#[derive(Clone, Debug)]
+enum TrioPlace {
+    Nowhere,
+    Here(Arc<TrioBackend>),
+    /// Behind the service at this endpoint, if it has one.
+    There(Endpoint),
 }
 
 impl Desk {
-    /// With one backend for every role: a running service.
-    pub fn of_service(service: Arc<dyn Backend>, scope: Scope) -> Self {
+    /// With one backend for every role: a running service, at `endpoint`.
+    pub fn of_service(service: Arc<dyn Backend>, endpoint: Endpoint, scope: Scope) -> Self {
         let (state, messages, tasks) = (service.clone(), service.clone(), service.clone());
         Self {
             scope,
@@ -33,7 +43,7 @@ impl Desk {
             messages,
             tasks,
             references: service,
-            trio: None,
+            trio: TrioPlace::There(endpoint),
         }
     }
 
@@ -54,7 +64,7 @@ impl Desk {
             messages,
             tasks,
             references,
-            trio,
+            trio: trio.map_or(TrioPlace::Nowhere, TrioPlace::Here),
         }
     }
 
@@ -76,18 +86,32 @@ impl Desk {
         self.state.state(&self.scope).await
     }
 
-    /// The trio behind the state.
+    /// The three stores of the trio behind the state.
     ///
     /// # Errors
-    /// [`Unsupported`](statehouse_contracts::ErrorKind::Unsupported) where none is configured, or a
-    /// service hides it.
-    pub(super) async fn trio(&self) -> Result<Trio> {
+    /// [`Unsupported`](statehouse_contracts::ErrorKind::Unsupported) where none is configured.
+    pub(super) async fn trio(&self) -> Result<TrioStatusDoc> {
         match &self.trio {
-            Some(trio) => trio.trio(&self.scope).await,
-            None => Err(Error::new(
-                ErrorKind::Unsupported,
-                "there is no trio here; configure backends.trio, and leave --url out",
-            )),
+            TrioPlace::Here(trio) => {
+                let status = trio.trio(&self.scope).await?.status().await;
+                Ok(crate::http::trio::document(status))
+            }
+            TrioPlace::There(endpoint) => adapters::trio_of_service(endpoint, &self.scope).await,
+            TrioPlace::Nowhere => Err(no_trio()),
+        }
+    }
+
+    /// Restores the version before the latest; answers its version.
+    ///
+    /// # Errors
+    /// As for [`Desk::trio`], and those of [`Trio::restore`](statehouse_state::Trio::restore).
+    pub(super) async fn restore(&self, key: &StateKey, when: Precondition) -> Result<Version> {
+        match &self.trio {
+            TrioPlace::Here(trio) => trio.trio(&self.scope).await?.restore(key, when).await,
+            TrioPlace::There(endpoint) => {
+                adapters::restore_by_service(endpoint, &self.scope, key, when).await
+            }
+            TrioPlace::Nowhere => Err(no_trio()),
         }
     }
 
@@ -143,4 +167,11 @@ impl Desk {
         }
         backends
     }
+}
+
+fn no_trio() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "there is no trio here; configure backends.trio",
+    )
 }

@@ -48,7 +48,7 @@ async fn examine(
     let started = Instant::now();
     let info = tokio::time::timeout(Duration::from_secs(10), backend.info()).await;
     let reached_in = started.elapsed();
-    let (name, roles) = (backend.name().to_owned(), roles.join(", "));
+    let (name, joined) = (backend.name().to_owned(), roles.join(", "));
     let info = info.unwrap_or_else(|_| {
         Err(Error::new(
             ErrorKind::Timeout,
@@ -58,7 +58,7 @@ async fn examine(
     match info {
         Err(problem) => BackendReport {
             name,
-            roles,
+            roles: joined,
             reached_in,
             facts: Vec::new(),
             problem: Some(problem),
@@ -66,10 +66,10 @@ async fn examine(
         Ok(info) => {
             let mut facts = vec![("server".to_owned(), info.server)];
             facts.extend(info.facts);
-            facts.extend(capabilities(backend, scope).await);
+            facts.extend(capabilities(roles, backend, scope).await);
             BackendReport {
                 name,
-                roles,
+                roles: joined,
                 reached_in,
                 facts,
                 problem: None,
@@ -78,53 +78,55 @@ async fn examine(
     }
 }
 
-/// What each role that the backend has can do, in words.
-async fn capabilities(backend: &Arc<dyn Backend>, scope: &Scope) -> Vec<(String, String)> {
+/// What each role that the backend has can do, in words; and what it is to do here but cannot.
+async fn capabilities(
+    roles: &[&'static str],
+    backend: &Arc<dyn Backend>,
+    scope: &Scope,
+) -> Vec<(String, String)> {
+    let (producer, consumer) = (backend.producer(scope).await, backend.consumer(scope).await);
+    let (states, stacks) = (backend.state(scope).await, backend.tasks(scope).await);
+    let contents = backend.references(scope).await;
     let facts = [
         (
             "sends",
-            backend
-                .producer(scope)
-                .await
-                .ok()
-                .map(|role| sends(role.capability())),
+            "messages",
+            producer.map(|role| sends(role.capability())),
         ),
         (
             "receives",
-            backend
-                .consumer(scope)
-                .await
-                .ok()
-                .map(|role| receives(role.capability())),
+            "messages",
+            consumer.map(|role| receives(role.capability())),
         ),
         (
             "state",
-            backend
-                .state(scope)
-                .await
-                .ok()
-                .map(|role| state(role.capability())),
+            "state",
+            states.map(|role| state(role.capability())),
         ),
         (
             "tasks",
-            backend
-                .tasks(scope)
-                .await
-                .ok()
-                .map(|role| tasks(role.capability())),
+            "tasks",
+            stacks.map(|role| tasks(role.capability())),
         ),
         (
             "references",
-            backend
-                .references(scope)
-                .await
-                .ok()
-                .map(|role| references(role.capability())),
+            "references",
+            contents.map(|role| references(role.capability())),
         ),
     ];
     facts
         .into_iter()
-        .filter_map(|(role, fact)| Some((role.to_owned(), fact?)))
+        .filter_map(|(name, role, can)| {
+            let fact = match can {
+                Ok(fact) => fact,
+                Err(error) if error.kind() != ErrorKind::Unsupported => error.to_string(),
+                Err(_) if roles.contains(&role) => {
+                    format!("NOT on this backend: name another one in backends.{role}")
+                }
+                Err(_) => return None,
+            };
+            Some((name.to_owned(), fact))
+        })
         .collect()
 }
 
@@ -219,9 +221,11 @@ impl BackendReport {
             Some(problem) => format!("NOT reached: {problem}"),
         };
         let mut text = format!("{} (for {}): {state}", self.name, self.roles);
+        let names = self.facts.iter().map(|(name, _)| name.chars().count());
+        let width = names.max().unwrap_or(0).clamp(12, 40);
         for (name, value) in &self.facts {
             // Writing into a string cannot fail.
-            let _ = write!(text, "\n  {name:<12} {value}");
+            let _ = write!(text, "\n  {name:<width$} {value}");
         }
         text
     }

@@ -129,7 +129,7 @@ impl Opened {
                 endpoint = endpoint.with_default("token_env", TOKEN);
             }
             let service = registry.open(&endpoint).await?;
-            let desk = Desk::of_service(statehouse_layers::guard(service), scope);
+            let desk = Desk::of_service(statehouse_layers::guard(service), endpoint, scope);
             return Ok(Self {
                 desk,
                 backends: None,

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-use statehouse_contracts::{ContentType, Error, Result};
+use statehouse_contracts::{ContentType, Error, PageCursor, Result};
+use statehouse_wire::PageDoc;
 
 /// Where a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,30 @@ impl Output {
             Error::internal("the answer cannot be written as JSON").with_source(error)
         })?;
         self.text(&line)
+    }
+
+    /// Prints a page: its table and how to get the next, or a document.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn page<T: Serialize>(
+        &self,
+        items: impl FnOnce() -> Vec<T>,
+        next: Option<PageCursor>,
+        table: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if self.json {
+            let next = next.map(|next| next.0);
+            return self.document(&PageDoc {
+                items: items(),
+                next,
+            });
+        }
+        self.text(&table())?;
+        match next {
+            Some(next) => self.text(&format!("more: --after {}", next.0)),
+            None => Ok(()),
+        }
     }
 
     /// Says what was done: a line for people, or a document `{"done": line}`.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use statehouse_contracts::{
-    Consumer, ConsumerExt, Error, Expired, GroupName, GroupSpec, Overflow, Result, Settle,
-    SettleAction,
+    Consumer, ConsumerExt, DeadLetter, Error, Expired, GroupName, GroupSpec, Overflow, Page,
+    PageCursor, Result, Settle, SettleAction,
 };
 use statehouse_wire::{CountsDoc, DeadLetterDoc, GroupStatusDoc, PageDoc, ReceivedDoc, SettledDoc};
 
@@ -21,7 +21,15 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
         QueueCommand::Declare { .. } => declare(command, consumer, output).await,
         QueueCommand::Depth { group } => depth(consumer, group, output).await,
         QueueCommand::Peek { group, max } => peek(consumer, &group, max, output).await,
-        QueueCommand::Dead { group, limit } => dead(consumer, &group, limit, output).await,
+        QueueCommand::Dead {
+            group,
+            limit,
+            after,
+        } => {
+            let after = after.map(PageCursor);
+            let page = consumer.dead_letters(&group, limit, after.as_ref()).await?;
+            dead(page, output)
+        }
         QueueCommand::Redrive { group, id } => {
             let many = consumer.redrive(&group, id).await?;
             output.done(&format!("put {many} dead letters back into {group}"))
@@ -187,37 +195,23 @@ async fn peek(
     )
 }
 
-async fn dead(
-    consumer: &dyn Consumer,
-    group: &GroupName,
-    limit: usize,
-    output: &Output,
-) -> Result<()> {
-    let page = consumer.dead_letters(group, limit, None).await?;
-    if output.is_json() {
-        let items = page.items.into_iter().map(DeadLetterDoc::from).collect();
-        return output.document(&PageDoc {
-            items,
-            next: page.next.map(|next| next.0),
-        });
-    }
-    let rows = page.items.into_iter().map(|letter| {
-        let last = letter
-            .errors
-            .last()
-            .map_or(String::new(), |error| error.error.clone());
+fn dead(page: Page<DeadLetter>, output: &Output) -> Result<()> {
+    let row = |letter: &DeadLetter| {
+        let last = letter.errors.last();
         [
             letter.received.message.id.to_string(),
             format!("{:.3}", letter.at),
             letter.attempts.to_string(),
-            letter.reason,
-            last,
+            letter.reason.clone(),
+            last.map_or(String::new(), |error| error.error.clone()),
         ]
-    });
-    output.text(&table(
-        ["message", "at", "attempts", "reason", "last error"],
-        rows.collect(),
-    ))
+    };
+    let header = ["message", "at", "attempts", "reason", "last error"];
+    let letters = &page.items;
+    let documents = || letters.iter().cloned().map(DeadLetterDoc::from).collect();
+    output.page(documents, page.next, || {
+        table(header, letters.iter().map(row).collect())
+    })
 }
 
 async fn settle(

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use statehouse_contracts::{
-    Compression, Error, ErrorKind, PutContent, ReferenceInfo, ReferenceKind, ReferenceQuery,
-    ReferenceStore, Result,
+    Compression, Error, ErrorKind, PageCursor, PutContent, ReferenceId, ReferenceInfo,
+    ReferenceKind, ReferenceQuery, ReferenceStore, Result,
 };
-use statehouse_wire::{CollectedDoc, PageDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc};
+use statehouse_wire::{CollectedDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc};
 
 use super::args::{CompressionArg, RefCommand};
 use super::output::table;
@@ -44,20 +44,19 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
             };
             write(out.as_deref(), &bytes, output)
         }
-        RefCommand::Stat { id } => {
-            let info = references.stat(&id).await?;
-            if output.is_json() {
-                return output.document(&ReferenceInfoDoc::from(info));
-            }
-            show_infos(vec![info], output)
-        }
-        RefCommand::List { holder, limit } => {
+        RefCommand::Stat { id } => stat(references, &id, output).await,
+        RefCommand::List {
+            holder,
+            limit,
+            after,
+        } => {
             let query = ReferenceQuery {
                 holder,
                 limit,
+                after: after.map(PageCursor),
                 ..ReferenceQuery::default()
             };
-            show_infos(references.list(query).await?.items, output)
+            list(references, query, output).await
         }
         RefCommand::Retain {
             id,
@@ -90,6 +89,23 @@ pub(super) async fn run(command: RefCommand, desk: &Desk, output: &Output) -> Re
         }
         RefCommand::Stats => stats(references, output).await,
     }
+}
+
+async fn stat(references: &dyn ReferenceStore, id: &ReferenceId, output: &Output) -> Result<()> {
+    let info = references.stat(id).await?;
+    if output.is_json() {
+        return output.document(&ReferenceInfoDoc::from(info));
+    }
+    show_infos(vec![info], None, output)
+}
+
+async fn list(
+    references: &dyn ReferenceStore,
+    query: ReferenceQuery,
+    output: &Output,
+) -> Result<()> {
+    let page = references.list(query).await?;
+    show_infos(page.items, page.next, output)
 }
 
 fn chosen(compression: CompressionArg) -> Compression {
@@ -128,12 +144,8 @@ fn write(out: Option<&Path>, bytes: &Bytes, output: &Output) -> Result<()> {
     })
 }
 
-fn show_infos(infos: Vec<ReferenceInfo>, output: &Output) -> Result<()> {
-    if output.is_json() {
-        let items = infos.into_iter().map(ReferenceInfoDoc::from).collect();
-        return output.document(&PageDoc { items, next: None });
-    }
-    let rows = infos.into_iter().map(|info| {
+fn show_infos(infos: Vec<ReferenceInfo>, next: Option<PageCursor>, output: &Output) -> Result<()> {
+    let row = |info: &ReferenceInfo| {
         [
             info.reference.id.to_string(),
             info.reference.size.to_string(),
@@ -143,9 +155,12 @@ fn show_infos(infos: Vec<ReferenceInfo>, output: &Output) -> Result<()> {
                 .map_or("never".to_owned(), |at| format!("{at:.0}")),
             info.reference.content_type.to_string(),
         ]
-    });
+    };
     let header = ["id", "bytes", "stored", "holders", "expires", "type"];
-    output.text(&table(header, rows.collect()))
+    let documents = || infos.iter().cloned().map(ReferenceInfoDoc::from).collect();
+    output.page(documents, next, || {
+        table(header, infos.iter().map(row).collect())
+    })
 }
 
 async fn stats(references: &dyn ReferenceStore, output: &Output) -> Result<()> {

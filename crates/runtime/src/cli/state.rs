@@ -9,9 +9,7 @@ use statehouse_contracts::{
     Write,
 };
 use statehouse_state::{Watch, WatchFilter};
-use statehouse_wire::{
-    AppliedDoc, ChangeDoc, FollowerDoc, OutboxEntryDoc, PageDoc, PrunedDoc, RecordDoc,
-};
+use statehouse_wire::{AppliedDoc, ChangeDoc, FollowerDoc, OutboxEntryDoc, PrunedDoc, RecordDoc};
 
 use super::args::{StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite, When};
 use super::output::{preview, table};
@@ -85,7 +83,7 @@ async fn read(command: StateRead, state: &dyn StateManager, output: &Output) -> 
                 after,
             };
             let page = state.list(query).await?;
-            show_records(&page.items, page.next.as_ref(), output)
+            show_records(&page.items, page.next, output)
         }
     }
 }
@@ -178,15 +176,8 @@ async fn prune(state: &dyn StateManager, prune: Prune, output: &Output) -> Resul
     })
 }
 
-fn show_records(records: &[Record], next: Option<&PageCursor>, output: &Output) -> Result<()> {
-    if output.is_json() {
-        let items = records.iter().cloned().map(RecordDoc::from).collect();
-        return output.document(&PageDoc {
-            items,
-            next: next.map(|next| next.0.clone()),
-        });
-    }
-    let rows = records.iter().map(|record| {
+fn show_records(records: &[Record], next: Option<PageCursor>, output: &Output) -> Result<()> {
+    let row = |record: &Record| {
         let content = match record.tombstone {
             Some(Tombstone::Deleted) => "(deleted)".to_owned(),
             Some(Tombstone::Expired) => "(expired)".to_owned(),
@@ -199,15 +190,12 @@ fn show_records(records: &[Record], next: Option<&PageCursor>, output: &Output) 
             record.updated_by.to_string(),
             content,
         ]
-    });
-    output.text(&table(
-        ["key", "version", "updated", "by", "content"],
-        rows.collect(),
-    ))?;
-    match next {
-        Some(next) => output.text(&format!("more: --after {}", next.0)),
-        None => Ok(()),
-    }
+    };
+    let header = ["key", "version", "updated", "by", "content"];
+    let documents = || records.iter().cloned().map(RecordDoc::from).collect();
+    output.page(documents, next, || {
+        table(header, records.iter().map(row).collect())
+    })
 }
 
 /// Prints changes until so many have come, none comes for a while, or for ever.
@@ -255,40 +243,29 @@ fn show_change(change: Change, output: &Output) -> Result<()> {
 }
 
 async fn restore(key: &StateKey, when: When, desk: &Desk, output: &Output) -> Result<()> {
-    let version = desk
-        .trio()
-        .await?
-        .restore(key, input::precondition(when))
-        .await?;
+    let version = desk.restore(key, input::precondition(when)).await?;
     output.show(&serde_json::json!({ "version": version }), || {
         format!("{key} is at version {version}, with the content from before its latest version")
     })
 }
 
 async fn trio_status(desk: &Desk, output: &Output) -> Result<()> {
-    let status = desk.trio().await?.status().await;
-    let roles = [
-        ("main", status.main),
-        ("replica", status.replica),
-        ("rollback", status.rollback),
-    ];
-    if output.is_json() {
-        let roles = roles.map(|(role, status)| {
-            let problem = status.reachable.err();
-            serde_json::json!({ "role": role, "reachable": problem.is_none(), "problem": problem, "lag": status.lag })
+    let status = desk.trio().await?;
+    output.show(&status, || {
+        let roles = [
+            ("main", &status.main),
+            ("replica", &status.replica),
+            ("rollback", &status.rollback),
+        ];
+        let rows = roles.map(|(role, status)| {
+            let reachable = status.problem.clone().unwrap_or("reachable".to_owned());
+            let lag = status
+                .lag
+                .map_or(String::new(), |lag| format!("{lag} changes"));
+            [role.to_owned(), lag, reachable]
         });
-        return output.document(&roles);
-    }
-    let rows = roles.map(|(role, status)| {
-        let reachable = status
-            .reachable
-            .map_or_else(|problem| problem, |()| "reachable".to_owned());
-        let lag = status
-            .lag
-            .map_or(String::new(), |lag| format!("{lag} changes"));
-        [role.to_owned(), lag, reachable]
-    });
-    output.text(&table(["role", "behind", ""], rows.to_vec()))
+        table(["role", "behind", ""], rows.to_vec())
+    })
 }
 
 /// Followers and parked messages.

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use statehouse_contracts::{
-    Claim, ClaimRequest, Error, FailRetry, NewTask, Push, Result, StackName, Task, TaskId,
-    TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
+    Claim, ClaimRequest, Error, FailRetry, NewTask, PageCursor, Push, Result, StackName, Task,
+    TaskId, TaskQuery, TaskSettle, TaskSettled, TaskStack, TaskStackExt, TaskState,
 };
-use statehouse_wire::{ClaimDoc, PageDoc, PushedDoc, StackDepthDoc, TaskDoc, TaskSettledDoc};
+use statehouse_wire::{ClaimDoc, PushedDoc, StackDepthDoc, TaskDoc, TaskSettledDoc};
 
 use super::args::{PushTask, SettleTask, TaskCommand, TaskStateArg};
 use super::output::{preview, table};
@@ -47,12 +47,15 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
             let none = || Error::not_found(format!("there is no task {id}"));
             show_task(tasks.get(&id).await?.ok_or_else(none)?, output)
         }
-        TaskCommand::Peek { stack, max } => show_tasks(tasks.peek(&stack, max).await?, output),
+        TaskCommand::Peek { stack, max } => {
+            show_tasks(tasks.peek(&stack, max).await?, None, output)
+        }
         TaskCommand::List {
             stack,
             state,
             parent,
             limit,
+            after,
         } => {
             let state = state.map(task_state);
             let query = TaskQuery {
@@ -60,9 +63,10 @@ pub(super) async fn run(command: TaskCommand, desk: &Desk, output: &Output) -> R
                 state,
                 parent,
                 limit,
-                after: None,
+                after: after.map(PageCursor),
             };
-            show_tasks(tasks.list(query).await?.items, output)
+            let page = tasks.list(query).await?;
+            show_tasks(page.items, page.next, output)
         }
         TaskCommand::Depth { stack } => depth(tasks, stack, output).await,
         TaskCommand::Settle(settle) => {
@@ -222,12 +226,8 @@ fn show_task(task: Task, output: &Output) -> Result<()> {
     output.text(&lines)
 }
 
-fn show_tasks(tasks: Vec<Task>, output: &Output) -> Result<()> {
-    if output.is_json() {
-        let items = tasks.into_iter().map(TaskDoc::from).collect();
-        return output.document(&PageDoc { items, next: None });
-    }
-    let rows = tasks.into_iter().map(|task| {
+fn show_tasks(tasks: Vec<Task>, next: Option<PageCursor>, output: &Output) -> Result<()> {
+    let row = |task: &Task| {
         [
             task.id.to_string(),
             task.stack.to_string(),
@@ -235,11 +235,12 @@ fn show_tasks(tasks: Vec<Task>, output: &Output) -> Result<()> {
             format!("{}/{}", task.attempt, task.max_attempts),
             preview(&task.payload, &task.content_type, 60),
         ]
-    });
-    output.text(&table(
-        ["task", "stack", "state", "attempt", "payload"],
-        rows.collect(),
-    ))
+    };
+    let header = ["task", "stack", "state", "attempt", "payload"];
+    let documents = || tasks.iter().cloned().map(TaskDoc::from).collect();
+    output.page(documents, next, || {
+        table(header, tasks.iter().map(row).collect())
+    })
 }
 
 async fn depth(tasks: &dyn TaskStack, stack: Option<StackName>, output: &Output) -> Result<()> {

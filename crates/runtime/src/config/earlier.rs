@@ -6,6 +6,7 @@
 //! | variable | key |
 //! |---|---|
 //! | `ROCKETMQ_NAMESERVER_ADDRS` (comma list) | `backends.messages = "rocketmq://a:9876?nameserver=b:9876"` |
+//! | `ROCKETMQ_STATE_TOPIC`, `ROCKETMQ_PRODUCER_GROUP`, `ROCKETMQ_CONSUMER_GROUP`, beside the first | its parameters `topic`, `producer_group`, `consumer_group` |
 //! | `RABBITMQ_HOST`, `RABBITMQ_PORT` (5672), `RABBITMQ_USER` (guest), `RABBITMQ_PASS` (guest), `RABBITMQ_VHOST` (`/`) | `backends.messages = "amqp://user:***@host:port/vhost"` |
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -64,18 +65,38 @@ impl Names<'_> {
                  set backends.messages to say which carries the messages",
             )),
             (Some(list), None) => {
-                fill(
-                    values,
-                    MESSAGES,
-                    rocketmq_url(&list),
-                    "ROCKETMQ_NAMESERVER_ADDRS",
-                );
+                let url = self.rocketmq_url(&list);
+                fill(values, MESSAGES, url, "ROCKETMQ_NAMESERVER_ADDRS");
             }
             (None, Some(host)) => {
                 let url = self.rabbitmq_url(&host);
                 fill(values, MESSAGES, url, "RABBITMQ_HOST");
             }
             (None, None) => {}
+        }
+    }
+
+    fn rocketmq_url(&mut self, list: &str) -> String {
+        let mut servers = list
+            .split([',', ';'])
+            .map(str::trim)
+            .filter(|server| !server.is_empty());
+        let first = servers.next().unwrap_or_default();
+        let mut parameters: Vec<String> = servers
+            .map(|server| format!("nameserver={server}"))
+            .collect();
+        for (name, parameter) in [
+            ("ROCKETMQ_STATE_TOPIC", "topic"),
+            ("ROCKETMQ_PRODUCER_GROUP", "producer_group"),
+            ("ROCKETMQ_CONSUMER_GROUP", "consumer_group"),
+        ] {
+            let value = self.get(name);
+            parameters.extend(value.map(|value| format!("{parameter}={}", encoded(&value))));
+        }
+        if parameters.is_empty() {
+            format!("rocketmq://{first}")
+        } else {
+            format!("rocketmq://{first}?{}", parameters.join("&"))
         }
     }
 
@@ -89,19 +110,6 @@ impl Names<'_> {
         let vhost = encoded(&or("RABBITMQ_VHOST", "/"));
         format!("amqp://{user}:{password}@{host}:{port}/{vhost}")
     }
-}
-
-fn rocketmq_url(list: &str) -> String {
-    let mut servers = list
-        .split([',', ';'])
-        .map(str::trim)
-        .filter(|server| !server.is_empty());
-    let mut url = format!("rocketmq://{}", servers.next().unwrap_or_default());
-    for (index, server) in servers.enumerate() {
-        url.push(if index == 0 { '?' } else { '&' });
-        url.push_str(&format!("nameserver={server}"));
-    }
-    url
 }
 
 fn encoded(text: &str) -> String {

@@ -35,7 +35,7 @@ pub use reference::reference;
 pub use schema::{Key, Shown};
 pub use sections::{
     Backends, CompressionChoice, Layers, Log, LogFormat, Namespaces, References, Relay,
-    ReplicaMode, Server, State, Tasks, Telemetry, TokenConfig, Trio,
+    ReplicaMode, Server, SharedCache, State, Tasks, Telemetry, TokenConfig, Trio,
 };
 pub use tokens::{Token, read_tokens};
 pub use units::{ByteSize, duration_text, parse_duration};
@@ -62,6 +62,8 @@ pub struct Config {
     pub namespaces: Namespaces,
     /// `[state]`
     pub state: State,
+    /// `[cache]`
+    pub cache: SharedCache,
     /// `[relay]`
     pub relay: Relay,
     /// `[layers]`
@@ -116,6 +118,7 @@ impl Config {
         let trio = Trio::read(reader, "backends.trio");
         let namespaces = Namespaces::read(reader, "namespaces");
         let state = State::read(reader, "state");
+        let cache = SharedCache::read(reader, "cache");
         let relay = Relay::read(reader, "relay");
         let layers = Layers::read(reader, "layers");
         let references = References::read(reader, "references");
@@ -129,6 +132,7 @@ impl Config {
             trio: trio?,
             namespaces: namespaces?,
             state: state?,
+            cache: cache?,
             relay: relay?,
             layers: layers?,
             references: references?,
@@ -148,6 +152,7 @@ pub fn keys() -> Vec<&'static Key> {
         Trio::KEYS,
         Namespaces::KEYS,
         State::KEYS,
+        SharedCache::KEYS,
         Relay::KEYS,
         Layers::KEYS,
         References::KEYS,

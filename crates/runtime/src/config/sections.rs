@@ -111,6 +111,19 @@ section! {
 }
 
 section! {
+    /// A cache of states that several services share, behind each one's own in memory. When it is
+    /// down, reads are slower and still right.
+    SharedCache at "cache" {
+        /// The backend of the cache; none leaves each service to its own.
+        url: Option<Endpoint> = "",
+        /// How long a state is kept there.
+        ttl: Duration = "5m",
+        /// How long an answer of it may take; after that the state is read from its store.
+        timeout: Duration = "100ms",
+    }
+}
+
+section! {
     /// The relay that publishes the outbox.
     Relay at "relay" {
         /// How many messages are taken from the outbox at once.

@@ -302,6 +302,18 @@ fn names_of_earlier_tools() {
     assert_eq!(messages.value, url);
     assert!(matches!(messages.origin, Origin::Environment(_)));
     assert_eq!(loaded.config.state_backend().scheme(), "sqlite");
+
+    let named = load_environment(&[
+        ("ROCKETMQ_NAMESERVER_ADDRS", "a:9876"),
+        ("ROCKETMQ_STATE_TOPIC", "agent_state_updates"),
+        ("ROCKETMQ_PRODUCER_GROUP", "p"),
+        ("ROCKETMQ_CONSUMER_GROUP", "g"),
+    ])
+    .unwrap();
+    assert_eq!(
+        row(&named, "backends.messages").value,
+        "rocketmq://a:9876?topic=agent_state_updates&producer_group=p&consumer_group=g"
+    );
 }
 
 #[test]

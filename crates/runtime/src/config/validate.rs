@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, shown: &[Shown]) -> Vec<Problem> {
     };
     rules.server(config);
     rules.trio(config);
+    rules.cache(config);
     rules.durations(config);
     rules.problems
 }
@@ -75,10 +76,21 @@ impl Rules<'_> {
         }
     }
 
+    fn cache(&mut self, config: &Config) {
+        if config.cache.url.is_some() && config.state.cache_size.0 == 0 {
+            self.wrong(
+                "cache.url",
+                "stands behind the cache in memory, which state.cache_size = 0 turns off",
+            );
+        }
+    }
+
     fn durations(&mut self, config: &Config) {
         let positive = [
             ("server.max_wait", config.server.max_wait),
             ("state.prune_interval", config.state.prune_interval),
+            ("cache.ttl", config.cache.ttl),
+            ("cache.timeout", config.cache.timeout),
             ("relay.lease", config.relay.lease),
             ("layers.timeout", config.layers.timeout),
             ("references.gc_interval", config.references.gc_interval),

@@ -22,6 +22,7 @@ mod suggest;
 mod tasks;
 mod topics;
 mod transactions;
+pub(crate) mod trio;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -135,5 +136,6 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(groups::routes())
         .merge(topics::routes())
         .merge(references::routes())
+        .merge(trio::routes())
         .merge(service::routes())
 }

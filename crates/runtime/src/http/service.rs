@@ -40,6 +40,7 @@ async fn capabilities(State(api): State<Api>, _caller: Caller) -> Response {
     json(&CapabilitiesDoc {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         max_wait: Span(api.max_wait()),
+        body_limit: api.body_limit() as u64,
         producer: capabilities.producer.map(Into::into),
         consumer: capabilities.consumer.map(Into::into),
         state: capabilities.state.map(Into::into),

@@ -185,7 +185,7 @@ async fn write(
 }
 
 /// The answer to a transaction of one write.
-fn written(applied: Applied) -> Response {
+pub(super) fn written(applied: Applied) -> Response {
     let version = applied.versions.first().copied().unwrap_or_default();
     let mut response = json(&AppliedDoc::from(applied));
     if version > 0 {

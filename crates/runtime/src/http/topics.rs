@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
 use futures::stream::{self, StreamExt};
-use statehouse_contracts::{Broadcast, BroadcastEvent, Error, Pattern, Result, Topic};
+use statehouse_contracts::{Broadcast, BroadcastEvent, Error, ErrorKind, Pattern, Result, Topic};
 use statehouse_wire::{GapDoc, PublishDoc, ReceivedDoc, SentDoc};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -68,6 +68,8 @@ async fn next(heard: Option<Box<dyn Broadcast>>) -> Option<(Heard, Option<Box<dy
     let mut heard = heard?;
     Some(match heard.next(KEEP_ALIVE).await {
         Ok(event) => (event.map(as_event), Some(heard)),
+        // Listening goes on; what is missed shows as a gap.
+        Err(error) if error.kind() == ErrorKind::Unavailable => (None, Some(heard)),
         Err(error) => (Some(failure(&error)), None),
     })
 }

@@ -62,7 +62,8 @@ impl Events {
         for (name, pattern) in [("state", "state.#"), ("steps", "agents.*.step")] {
             let group = GroupName::new(format!("replay-{unique}-{name}"))?;
             let spec = GroupSpec {
-                priorities: false,
+                // All have the same.
+                priorities: !events.consumer.capability().equal_priorities,
                 max_deliveries: 100,
                 backoff: Backoff::NONE,
                 ..GroupSpec::new(Pattern::new(pattern)?)

@@ -265,3 +265,114 @@ fn replays() {
         assert_eq!(place.json(&["replay", sample])["total"]["versions"], 0);
     });
 }
+
+/// The entries of a list, page by page, each of two.
+fn pages(
+    place: &Place,
+    command: &[&str],
+    name: fn(&serde_json::Value) -> &serde_json::Value,
+) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut line = [command, &["--limit", "2"]].concat();
+        let cursor = after.clone().unwrap_or_default();
+        if after.is_some() {
+            line.extend(["--after", &cursor]);
+        }
+        let page = place.json(&line);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 2, "{page}");
+        names.extend(
+            items
+                .iter()
+                .map(|item| name(item).as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => after = Some(next.to_owned()),
+            None => return names,
+        }
+    }
+}
+
+#[test]
+fn lists_go_on_where_they_ended() {
+    everywhere(|place| {
+        let mut ids = Vec::new();
+        for text in ["one", "two", "three"] {
+            let put = place.json(&["ref", "put", text]);
+            ids.push(put["reference"]["id"].as_str().unwrap().to_owned());
+            place
+                .run(&["task", "push", "work", text, "--id", text])
+                .text();
+        }
+        ids.sort();
+        let references = pages(place, &["ref", "list"], |item| &item["id"]);
+        assert_eq!(references, ids);
+        let tasks = pages(place, &["task", "list"], |item| &item["id"]);
+        assert_eq!(tasks, ["three", "two", "one"]);
+        let first = place.run(&["ref", "list", "--limit", "2"]).text();
+        assert!(
+            first.lines().last().unwrap().starts_with("more: --after "),
+            "{first}"
+        );
+        place
+            .run(&["ref", "list", "--after", "nonsense"])
+            .fails(2, &["cursor"]);
+    });
+}
+
+#[test]
+fn every_example_of_a_configuration_is_right() {
+    let place = Place::embedded();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/config");
+    let mut checked = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.to_str().unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let check = place.run_in(
+            &[("STATEHOUSE_TOKEN", "a-token-of-at-least-16-bytes")],
+            &["--config", file, "config", "check"],
+        );
+        assert!(check.text().contains(&name), "{}", check.err);
+        checked.push(name);
+    }
+    checked.sort();
+    assert_eq!(
+        checked,
+        [
+            "dragonfly",
+            "laptop",
+            "rocketmq-dragonfly",
+            "rocketmq-sqlite"
+        ]
+    );
+}
+
+#[test]
+fn a_trio_restores_through_the_service() {
+    let stores =
+        ["main", "replica", "rollback"].map(|name| format!("{name} = \"sqlite:{name}.db\"\n"));
+    let place = Place::served_with(&format!("[backends.trio]\n{}", stores.concat()));
+    for text in ["one", "two"] {
+        place.run(&["state", "put", "task/a", text]).text();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while place.json(&["state", "trio"])["rollback"]["lag"] != 0 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the rollback store lags behind"
+        );
+    }
+    let shown = place.run(&["state", "trio"]).text();
+    assert!(
+        shown.contains("rollback") && shown.contains("0 changes"),
+        "{shown}"
+    );
+    let restore = ["state", "restore", "task/a"];
+    place
+        .run(&[&restore[..], &["--if-version", "9"]].concat())
+        .fails(4, &["task/a"]);
+    assert_eq!(place.json(&restore)["version"], 3);
+    assert_eq!(place.run(&["state", "get", "task/a"]).text(), "one\n");
+}

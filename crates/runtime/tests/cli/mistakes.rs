@@ -76,7 +76,7 @@ fn databases_that_cannot_be_used() {
         ("sqlite:folder.db", 2, "not a regular file"),
         ("sqlite:none/x.db", 2, "does not exist"),
         ("sqlite:/proc/x.db", 6, "/proc/x.db"),
-        ("redis://127.0.0.1", 8, "--features"),
+        ("amqp://127.0.0.1", 8, "--features"),
         ("gopher://127.0.0.1", 8, "this build has"),
         ("bogus", 2, "scheme"),
     ] {

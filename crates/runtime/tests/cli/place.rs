@@ -58,7 +58,15 @@ impl Place {
 
     /// Commands talk to a service.
     pub(crate) fn served() -> Self {
+        Self::served_with("")
+    }
+
+    /// Commands talk to a service with this configuration.
+    pub(crate) fn served_with(config: &str) -> Self {
         let mut place = Self::embedded();
+        if !config.is_empty() {
+            place.write("statehouse.toml", config.as_bytes());
+        }
         // Free a moment ago; the service says so if somebody took it since.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
@@ -117,6 +125,13 @@ impl Place {
             command.env("STATEHOUSE_URL", format!("http://{address}"));
         }
         finish(command, input)
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn run_in(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Outcome {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        finish(command, b"")
     }
 
     /// Runs a command on the database file, also beside a service.

@@ -144,6 +144,28 @@ async fn three_stores_of_states_act_as_one() {
         }
         assert!(Instant::now() < deadline, "{followers}");
     }
+    let trio = server.get("/v1/trio").await.json();
+    assert_eq!(
+        trio["main"],
+        json!({"reachable": true, "problem": null, "lag": null})
+    );
+    assert_eq!(trio["rollback"]["lag"], 0);
+    assert_eq!(server.get(&format!("{path}/previous")).await.body, "one");
+    let restore = || server.post(&format!("{path}/restore"), json!(null));
+    restore()
+        .header("if-match", "\"1\"")
+        .await
+        .problem(412, "conflict");
+    assert_eq!(restore().await.json()["versions"], json!([3]));
+    assert_eq!(server.get(path).await.body, "one");
+    let absent = server
+        .post("/v1/states/task/none/restore", json!(null))
+        .await;
+    absent.problem(404, "not_found");
+    server.stop().await;
+
+    let server = Server::start().await;
+    server.get("/v1/trio").await.problem(501, "unsupported");
     server.stop().await;
 }
 

@@ -12,6 +12,7 @@ use statehouse_contracts::{
 use tokio_util::sync::CancellationToken;
 
 use super::pending;
+use crate::pause::Pauses;
 
 /// Where the changes go.
 #[derive(Debug)]
@@ -39,26 +40,26 @@ impl Feed {
     const PRUNE_EVERY: usize = 10_000;
 
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut pause = Duration::ZERO;
+        let mut pauses = Pauses::up_to(self.backoff);
         loop {
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
-                ended = self.follow() => ended,
+                ended = self.follow(&mut pauses) => ended,
             };
             match ended {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => tracing::warn!(follower = %self.follower, %error, "the feed pauses"),
             }
-            pause = (pause * 2).clamp(Duration::from_millis(100), self.backoff);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pauses.next()) => {}
             }
         }
     }
 
-    async fn follow(&self) -> Result<()> {
+    /// Follows until something fails; each page that was taken resets `pauses`.
+    async fn follow(&self, pauses: &mut Pauses) -> Result<()> {
         let follower = self
             .main
             .follow(&self.follower, FollowerSpec::default())
@@ -74,6 +75,7 @@ impl Feed {
                 self.mark(&page).await?;
                 self.main.advance(&self.follower, &page.next).await?;
             }
+            pauses.reset();
             cursor = page.next;
             since_prune += page.changes.len();
             if since_prune >= Self::PRUNE_EVERY {

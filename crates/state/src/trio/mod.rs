@@ -205,6 +205,17 @@ impl Trio {
     /// [`NotFound`](ErrorKind::NotFound) when the rollback store has none;
     /// [`Conflict`](ErrorKind::Conflict) when `precondition` does not hold on main.
     pub async fn restore(&self, key: &StateKey, precondition: Precondition) -> Result<Version> {
+        let write = self.restoration(key, precondition).await?;
+        let applied = self.apply(Transaction::of(write)).await?;
+        let version = applied.versions.first().copied();
+        version.ok_or_else(|| Error::new(ErrorKind::Internal, "apply answered no version"))
+    }
+
+    /// The write to main that restores the version before the latest.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when the rollback store has none.
+    pub async fn restoration(&self, key: &StateKey, precondition: Precondition) -> Result<Write> {
         let Some(previous) = self.previous(key).await? else {
             let message = format!("the rollback store has no version of {key} before its latest");
             return Err(Error::not_found(message).with_operation("restore"));
@@ -215,14 +226,11 @@ impl Trio {
             schema: previous.schema,
             ttl: None,
         };
-        let write = Write {
+        Ok(Write {
             key: key.clone(),
             operation,
             precondition,
-        };
-        let applied = self.apply(Transaction::of(write)).await?;
-        let version = applied.versions.first().copied();
-        version.ok_or_else(|| Error::new(ErrorKind::Internal, "apply answered no version"))
+        })
     }
 
     /// The three roles as they stand.

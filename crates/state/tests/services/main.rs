@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
 
+mod forgetful;
+mod inbox;
+mod inbox_model;
+mod inbox_processor;
 mod processor;
 mod relay;
 mod service;

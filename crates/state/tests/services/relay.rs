@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::support::{Moody, Store, eventually, key, put, scope};
+use crate::support::{Calls, Moody, Store, eventually, key, put, scope};
 use statehouse_contracts::{
     ConsumerExt, ErrorKind, GroupName, GroupSpec, Message, MessageId, Namespace, Pattern, Payload,
     Producer, ProducerCapability, Result, SendOptions, Sent, StateManager, StateManagerExt, Topic,
@@ -32,6 +32,14 @@ fn start(state: Arc<dyn StateManager>, producer: Arc<Moody>, owner: &str) -> Run
         lease: Duration::from_millis(600),
         ..RelayOptions::new(owner)
     };
+    run(state, producer, options)
+}
+
+fn run(
+    state: Arc<dyn StateManager>,
+    producer: Arc<dyn Producer>,
+    options: RelayOptions,
+) -> Running {
     let relay = Relay::new(state, producer, Namespace::DEFAULT, options).unwrap();
     let stop = CancellationToken::new();
     Running {
@@ -221,6 +229,67 @@ async fn the_relay_leaves_no_trace_in_the_change_log() {
     .await;
 }
 
+#[tokio::test]
+async fn what_waits_behind_a_parked_entry_is_not_looked_at_again_and_again() {
+    let store = Store::open().await;
+    let producer = moody(&store).await;
+    let calls = Calls::default();
+    let counted = statehouse_layers::around(store.backend.clone(), calls.clone());
+    let state = counted.state(&scope()).await.unwrap();
+    producer.set("bad", Some(ErrorKind::InvalidArgument));
+    let messages = vec![message("bad", "1"), message("bad", "2")];
+    state.apply(sending(messages)).await.unwrap();
+    let options = RelayOptions::new("one");
+    let relay = run(state.clone(), producer.clone(), options);
+    let parked = eventually("a parked entry", || async {
+        state.outbox_parked(0, None).await.unwrap().items.pop()
+    })
+    .await;
+    eventually("a relay at rest", || async {
+        let before = calls.number();
+        // sleep: the relay must do nothing for this long
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (calls.number() == before).then_some(())
+    })
+    .await;
+    assert_eq!(state.outbox_depth().await.unwrap(), 1);
+    producer.set("bad", None);
+    state.outbox_unpark(parked.position).await.unwrap();
+    assert_eq!(texts(&producer, "bad", 2).await, ["1", "2"]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_as_small_as_producer_and_store_need() {
+    let store = Store::open().await;
+    let (state, producer) = (store.state().await, moody(&store).await);
+    let (can, takes) = (state.capability(), producer.capability());
+    producer.set("task/a", Some(ErrorKind::Unavailable));
+    let options = RelayOptions {
+        lease: Duration::from_millis(600),
+        batch: can.max_writes + can.max_page + takes.max_batch,
+        inline: usize::MAX,
+        ..RelayOptions::new("one")
+    };
+    let relay = run(state.clone(), producer.clone(), options);
+    state.write(put("b", "small")).await.unwrap();
+    assert_eq!(texts(&producer, "task/b", 1).await, ["small"]);
+    // Too large for a message: the event tells of it without the data.
+    let large = "x".repeat(takes.max_payload.max(can.max_message) + 1);
+    state.write(put("b", &large)).await.unwrap();
+    assert_eq!(texts(&producer, "task/b", 2).await, ["small", ""]);
+    for text in ["1", "2"] {
+        state.write(put("a", text)).await.unwrap();
+    }
+    eventually("events that take the way through the outbox", || async {
+        (state.outbox_depth().await.unwrap() == 2).then_some(())
+    })
+    .await;
+    producer.set("task/a", None);
+    assert_eq!(texts(&producer, "task/a", 2).await, ["1", "2"]);
+    relay.stop().await;
+}
+
 /// Releases what is parked while a message of another key, `good`, is being sent.
 #[derive(Debug)]
 struct Releasing {
@@ -266,12 +335,7 @@ async fn what_is_released_amid_a_pass_still_goes_before_what_was_behind_it() {
         batch: 1,
         ..RelayOptions::new("one")
     };
-    let relay = Relay::new(state.clone(), releasing, Namespace::DEFAULT, options).unwrap();
-    let stop = CancellationToken::new();
-    let relay = Running {
-        task: tokio::spawn(relay.run(stop.clone())),
-        stop,
-    };
+    let relay = run(state.clone(), releasing, options);
     state
         .apply(sending(vec![message("bad", "1")]))
         .await

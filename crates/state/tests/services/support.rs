@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,13 +13,14 @@ use statehouse_contracts::{
     Backend, ContentType, Endpoint, Error, ErrorKind, Factory, Message, MessageId, Producer,
     ProducerCapability, Result, Scope, SendOptions, Sent, StateKey, StateManager, Write,
 };
+use statehouse_layers::{Call, Layer};
 use statehouse_sqlite::SqliteFactory;
 use tempfile::TempDir;
 
 /// A backend on a file of its own.
 pub(crate) struct Store {
     pub(crate) backend: Arc<dyn Backend>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Store {
@@ -34,7 +36,17 @@ impl Store {
             .unwrap();
         Self {
             backend: statehouse_layers::guard(backend),
-            _folder: folder,
+            _folder: Some(folder),
+        }
+    }
+
+    /// A backend in memory.
+    pub(crate) async fn memory() -> Self {
+        let endpoint = Endpoint::parse("memory:").unwrap();
+        let backend = statehouse_memory::Memory.open(&endpoint).await.unwrap();
+        Self {
+            backend: statehouse_layers::guard(backend),
+            _folder: None,
         }
     }
 
@@ -69,6 +81,28 @@ where
         assert!(Instant::now() < deadline, "not in time: {what}");
         // sleep: the interval of a poll with a deadline.
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Counts the calls to a backend's handles.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    pub(crate) fn number(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Layer for Calls {
+    async fn call<T, F, Fut>(&self, _: &Call, mut run: F) -> Result<T>
+    where
+        T: Send,
+        F: FnMut() -> Fut + Send,
+        Fut: Future<Output = Result<T>> + Send,
+    {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        run().await
     }
 }
 

@@ -66,6 +66,12 @@ fn an_adapter_depends_on_what_all_adapters_share() {
     let table: &[(&str, Option<&str>, &[&str])] = &[
         ("statehouse-contracts", None, &[]),
         ("statehouse-conformance", Some("dev"), &[]),
+        ("statehouse-integration-tests", Some("dev"), &[]),
+        (
+            "statehouse-integration-tests",
+            None,
+            &["depends on statehouse-integration-tests"],
+        ),
         ("rusqlite", None, &[]),
         ("statehouse-content", None, &[]),
         ("statehouse-wire", None, &[]),

@@ -84,7 +84,7 @@ impl Consumer for HttpConsumer {
     }
 
     async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Result<Settled>>> {
-        let whole = parts(batch.into_iter().map(SettleDoc::from))?;
+        let whole = parts(batch.into_iter().map(SettleDoc::from), self.handle.room())?;
         if let [part] = whole.as_slice() {
             return self.settle_part(part).await;
         }

@@ -2,7 +2,7 @@
 
 mod changes;
 mod outbox;
-mod write;
+pub(crate) mod write;
 
 use std::collections::HashSet;
 
@@ -153,7 +153,7 @@ impl StateManager for HttpState {
             }
         }
         let mut written = Vec::with_capacity(records.len());
-        for part in parts(records.into_iter().map(RecordDoc::from))? {
+        for part in parts(records.into_iter().map(RecordDoc::from), self.handle.room())? {
             written.extend(self.import_part(&part).await?);
         }
         Ok(written)

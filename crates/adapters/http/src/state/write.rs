@@ -83,7 +83,12 @@ pub(crate) fn request<'a>(
         Some(op_id) => request.header(header::IDEMPOTENCY_KEY, op_id.as_str())?,
         None => request,
     };
-    match condition(write.precondition) {
+    conditional(request, write.precondition)
+}
+
+/// The request under a precondition.
+pub(crate) fn conditional(request: Request<'_>, precondition: Precondition) -> Result<Request<'_>> {
+    match condition(precondition) {
         Some((name, value)) => request.raw_header(name, &value),
         None => Ok(request),
     }

@@ -13,7 +13,7 @@ use statehouse_contracts::{
 };
 use statehouse_http::HttpFactory;
 
-use server::{Reply, Seen, Server, scope};
+use server::{BODY_LIMIT, Reply, Seen, Server, scope};
 
 fn key() -> StateKey {
     StateKey::parse("task", "a/b").unwrap()
@@ -237,7 +237,10 @@ async fn a_large_batch_goes_in_parts_and_a_failed_key_stays_behind() {
     let producer = backend.producer(&scope()).await.unwrap();
     let message = |key: Option<&str>| Message {
         ordering_key: key.map(str::to_owned),
-        ..Message::new(Topic::new("t").unwrap(), Payload::text("x".repeat(3 << 20)))
+        ..Message::new(
+            Topic::new("t").unwrap(),
+            Payload::text("x".repeat(BODY_LIMIT * 3 / 8)),
+        )
     };
     let batch: Vec<Message> = [Some("a"), None, Some("a"), Some("b"), Some("b")]
         .map(message)
@@ -248,7 +251,7 @@ async fn a_large_batch_goes_in_parts_and_a_failed_key_stays_behind() {
         .iter()
         .map(|answer| answer.as_ref().map_err(Error::kind))
         .collect();
-    // Two messages of 3 MiB fit into one request: [a, none], [a, b], [b].
+    // Two messages fit into one request as large as the service takes: [a, none], [a, b], [b].
     assert_eq!(kinds[0], Err(ErrorKind::Overloaded));
     assert_eq!(kinds[1].map(|sent| sent.id), Ok(ids[1]));
     assert_eq!(

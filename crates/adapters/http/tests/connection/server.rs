@@ -160,6 +160,9 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     })
 }
 
+/// The largest body that the server takes, by its own account.
+pub(crate) const BODY_LIMIT: usize = 1 << 20;
+
 /// What a service can do that has all roles but references.
 fn capabilities(max_wait: &str) -> serde_json::Value {
     let durability =
@@ -169,7 +172,7 @@ fn capabilities(max_wait: &str) -> serde_json::Value {
         "oldest_age": true, "peek": true, "dead_letters": true, "redrive": true, "purge": true,
     });
     serde_json::json!({
-        "version": "0", "max_wait": max_wait,
+        "version": "0", "max_wait": max_wait, "body_limit": BODY_LIMIT,
         "producer": {
             "durability": durability, "max_payload": 16 << 20, "max_headers": 64,
             "max_header_bytes": 8192, "max_batch": 1000, "dedup_window": null, "max_delay": null,
@@ -181,7 +184,7 @@ fn capabilities(max_wait: &str) -> serde_json::Value {
             "ack_confirmed": true, "settle_anywhere": true, "min_lease": "1ms", "max_lease": "1h",
             "redelivery_lag": "0s", "wake": {"poll": "25ms"}, "start_earliest": true,
             "priorities": 10, "strict_priorities": true, "ordering_keys": true,
-            "keys_with_priorities": true, "key_blocking": "key", "nack_delay": true,
+            "equal_priorities": true, "keys_with_priorities": true, "key_blocking": "key", "nack_delay": true,
             "drop_counts_no_attempt": true, "overflow_reject": true, "overflow_drop_oldest": true,
             "expired_dead_letters": true, "broadcast": true, "max_retention": null, "admin": admin,
         },

@@ -1,6 +1,5 @@
 //! Looking at a group, and emptying it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use statehouse_contracts::Counts;
@@ -46,33 +45,10 @@ impl Group {
         Some(now.since(self.items[oldest].accepted.due))
     }
 
-    /// What would come next if each were settled before the next is taken.
+    /// What a receive would hand out now.
     pub(crate) fn peek(&self, max: usize) -> Vec<&Item> {
-        let mut heads = self.ready.iter().peekable();
-        let mut freed: BTreeMap<Rank, (usize, usize)> = BTreeMap::new();
-        let mut shown = Vec::new();
-        while shown.len() < max {
-            let by_freed = match (heads.peek(), freed.first_key_value()) {
-                (Some((head, _)), Some((next, _))) => next < *head,
-                (None, Some(_)) => true,
-                (Some(_), None) => false,
-                (None, None) => break,
-            };
-            let next = if by_freed {
-                freed.pop_first().map(|(_, next)| next)
-            } else {
-                heads.next().map(|(_, item)| (*item, 0))
-            };
-            let Some((item, depth)) = next else { break };
-            let known = &self.items[item];
-            shown.push(known);
-            let queue = self.key(&known.accepted).and_then(|key| self.keys.get(key));
-            if let Some(behind) = queue.and_then(|queue| queue.get(depth + 1)) {
-                let rank = self.rank(&self.items[*behind].accepted);
-                freed.insert(rank, (*behind, depth + 1));
-            }
-        }
-        shown
+        let heads = self.ready.values().take(max);
+        heads.map(|item| &self.items[*item]).collect()
     }
 
     /// Removes what is neither leased nor dead; answers how many that were.

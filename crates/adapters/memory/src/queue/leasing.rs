@@ -13,6 +13,9 @@ use crate::time::Time;
 /// The longest error or reason that is kept, in bytes.
 const MAX_TEXT: usize = 4096;
 
+/// What is said of an attempt that was given back without a word.
+const NACKED: &str = "nacked";
+
 /// One message that is handed out.
 pub(crate) struct HandedOut {
     pub(crate) received: Received,
@@ -91,7 +94,7 @@ impl Queue {
                 let attempt = group.item(lease.item).map_or(1, |item| item.attempts);
                 let backoff = || group.spec.backoff.wait(attempt, fastrand::f64());
                 let delay = delay.unwrap_or_else(backoff);
-                let error = error.map_or_else(|| "no error was given".to_owned(), shorten);
+                let error = error.map_or_else(|| NACKED.to_owned(), shorten);
                 group.fail(lease.item, error, delay, &mut self.timers, now);
             }
             SettleAction::DeadLetter { reason } => {

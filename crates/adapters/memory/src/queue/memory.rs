@@ -51,8 +51,10 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// Notes a message. Of those with one id the last can be cancelled.
     pub(crate) fn insert(&mut self, accepted: &Arc<Accepted>) {
         let id = accepted.message().id;
+        self.remove(id);
         self.by_due.insert((accepted.due, id));
         let scheduled = Scheduled {
             accepted: accepted.clone(),

@@ -96,7 +96,10 @@ impl Model {
     fn advance(&mut self, by: u64) {
         self.now += by;
         let now = self.now;
-        let ended: Vec<MessageId> = self.ids(|sent| sent.leased.is_some() && sent.at <= now);
+        let ended = |sent: &&Sent| sent.leased.is_some() && sent.at <= now;
+        let mut ended: Vec<&Sent> = self.alive.iter().filter(ended).collect();
+        ended.sort_by_key(|sent| (sent.at, sent.seq));
+        let ended: Vec<MessageId> = ended.into_iter().map(|sent| sent.id).collect();
         for id in ended {
             self.fail(id, 0);
         }
@@ -394,11 +397,17 @@ fn peek_shows_what_comes_next() {
     ] {
         pair.send(key, priority, 0, None);
     }
-    let group = &pair.queue.groups[pair.queue.names[&pair.group]];
-    let shown: Vec<u64> = group.peek(9).iter().map(|item| item.accepted.seq).collect();
-    let mut came = Vec::new();
-    while let Some(id) = pair.model.ready().first().copied() {
-        came.push(pair.model.take(id).seq);
+    let peek = |pair: &Pair| -> Vec<MessageId> {
+        let group = &pair.queue.groups[pair.queue.names[&pair.group]];
+        let shown = group.peek(9).into_iter();
+        shown.map(|item| item.accepted.message().id).collect()
+    };
+    while !pair.model.alive.is_empty() {
+        assert_eq!(peek(&pair), pair.model.ready());
+        pair.receive(1);
+        if let Some(id) = pair.settle(0, SettleAction::Ack) {
+            pair.model.take(id);
+        }
     }
-    assert_eq!(shown, came);
+    assert!(peek(&pair).is_empty());
 }

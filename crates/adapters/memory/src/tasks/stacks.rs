@@ -53,7 +53,7 @@ pub(crate) struct Tasks {
     timers: BTreeSet<(Time, u64)>,
     /// When finished tasks are forgotten.
     forgets: BTreeSet<(Time, u64)>,
-    pub(super) pushes: Window<OpId, (StackName, Vec<Pushed>)>,
+    pub(super) pushes: Window<OpId, ([u8; 32], Vec<Pushed>)>,
     pub(super) places: u64,
     pub(super) claims: u64,
 }

@@ -58,14 +58,9 @@ impl Tasks {
             .as_ref()
             .map(|token| self.parse(token))
             .transpose()?;
+        let parent = claim.map(|claim| self.check_parent(claim)).transpose()?;
         let answers = self.check_ids(&push, claim.map(|claim| claim.place))?;
-        let all_known = answers.iter().all(|answer| answer.duplicate);
-        let parent = match claim.map(|claim| self.check_parent(claim)).transpose() {
-            Ok(parent) => parent,
-            // The push that ended the lease is being repeated.
-            Err(error) if all_known && error.kind() == ErrorKind::LeaseLost => return Ok(answers),
-            Err(error) => return Err(error),
-        };
+        let repeat = push.op_id.clone().map(|op_id| (op_id, push.fingerprint()));
         for (new, answer) in push.tasks.into_iter().zip(&answers) {
             if !answer.duplicate {
                 let parent = parent
@@ -78,20 +73,19 @@ impl Tasks {
             self.stand(place, Stand::Suspended);
             self.resume(place);
         }
-        if let Some(op_id) = push.op_id {
+        if let Some((op_id, fingerprint)) = repeat {
             self.pushes
-                .insert(op_id, (push.stack, answers.clone()), now);
+                .insert(op_id, (fingerprint, answers.clone()), now);
         }
         Ok(answers)
     }
 
     fn replay(&self, push: &Push) -> Result<Option<Vec<Pushed>>> {
         let known = push.op_id.as_ref().and_then(|op_id| self.pushes.get(op_id));
-        let Some((stack, answers)) = known else {
+        let Some((fingerprint, answers)) = known else {
             return Ok(None);
         };
-        let ids = answers.iter().map(|answer| &answer.id);
-        if *stack != push.stack || !ids.eq(push.tasks.iter().map(|new| &new.id)) {
+        if *fingerprint != push.fingerprint() {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "the op_id belongs to another push; use a new one",

@@ -18,7 +18,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    jobs: Vec<Box<dyn Job>>,
+    jobs: Vec<Job>,
     /// The writer sleeps until this many jobs are there; 0 while it does not sleep.
     wanted: usize,
     nudged: bool,
@@ -38,7 +38,7 @@ pub(super) enum Taken {
 
 impl Inbox {
     /// Hands in a job.
-    pub(super) fn push(&self, job: Box<dyn Job>) -> Result<(), EngineError> {
+    pub(super) fn push(&self, job: Job) -> Result<(), EngineError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(EngineError::Closed);
@@ -78,7 +78,7 @@ impl Inbox {
 
     /// Moves all waiting jobs to the end of `into`; when there are none, sleeps up to `patience`,
     /// or without end.
-    pub(super) fn take(&self, into: &mut Vec<Box<dyn Job>>, patience: Option<Duration>) -> Taken {
+    pub(super) fn take(&self, into: &mut Vec<Job>, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         if state.jobs.is_empty() && !state.closed && !state.nudged {
             state.wanted = 1;

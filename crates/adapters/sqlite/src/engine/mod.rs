@@ -33,7 +33,7 @@ use self::handle::Handle;
 pub use self::{
     error::EngineError,
     job::Receipt,
-    transaction::{Counter, Tx},
+    transaction::{AtEnd, Counter, Tx},
     watch::{Channel, Listener, Woken},
 };
 

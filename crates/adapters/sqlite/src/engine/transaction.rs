@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Params, Statement};
 
 use super::{
-    Channel,
+    Channel, EngineError,
     statements::{Lend, Statements},
 };
 
@@ -60,9 +60,16 @@ impl Counter {
 /// What is to be done once a group is durable.
 type AfterCommit = Box<dyn FnOnce() + Send>;
 
+/// What is still to be done inside the transaction, once the jobs are done.
+pub type AtEnd = fn(&Tx<'_>) -> Result<(), EngineError>;
+
 /// What the jobs of a group leave for its end, with what is needed to forget one job's part.
 #[derive(Default)]
 pub(super) struct GroupState {
+    at_end: Vec<AtEnd>,
+    job_at_end_from: usize,
+    /// How often a set of jobs was begun that is taken back together.
+    unit: u64,
     deltas: HashMap<Counter, i64>,
     /// Values as they were read, without the deltas.
     values: HashMap<Counter, i64>,
@@ -117,7 +124,19 @@ impl GroupState {
         self.begin_epoch();
         self.wakes.truncate((0, 0));
         self.after_commit.clear();
+        self.at_end.clear();
+        self.begin_unit();
         self.begin_job();
+    }
+
+    /// Marks the start of jobs that are taken back together.
+    pub(super) fn begin_unit(&mut self) {
+        self.unit += 1;
+    }
+
+    /// Takes what is to be done inside the transaction.
+    pub(super) fn take_at_end(&mut self) -> Vec<AtEnd> {
+        std::mem::take(&mut self.at_end)
     }
 
     /// Forgets what was read: it may not be true any more.
@@ -131,6 +150,7 @@ impl GroupState {
         self.job_deltas.clear();
         self.job_wakes_from = self.wakes.len();
         self.job_after_commit_from = self.after_commit.len();
+        self.job_at_end_from = self.at_end.len();
     }
 
     /// Forgets what the running job left.
@@ -141,6 +161,7 @@ impl GroupState {
         }
         self.wakes.truncate(self.job_wakes_from);
         self.after_commit.truncate(self.job_after_commit_from);
+        self.at_end.truncate(self.job_at_end_from);
     }
 
     /// Writes the pending deltas, one row per counter.
@@ -204,6 +225,21 @@ impl<'c> Tx<'c> {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.state.borrow().epoch
+    }
+
+    /// A number that stays the same among jobs that are either all committed or all taken back, and
+    /// is never used again. What one of them keeps for [`at_end`](Self::at_end) is void under
+    /// another number.
+    #[must_use]
+    pub fn unit(&self) -> u64 {
+        self.state.borrow().unit
+    }
+
+    /// Does something inside the transaction once the jobs of the [unit](Self::unit) are done: what
+    /// costs less for all of them together. It is called once for each call of this. When it fails,
+    /// the job fails, or the jobs are run again one by one.
+    pub fn at_end(&self, run: AtEnd) {
+        self.state.borrow_mut().at_end.push(run);
     }
 
     /// Uses the statement of this text, which is kept prepared. For what every write does; the

@@ -8,6 +8,7 @@
 
 use std::{
     cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -21,7 +22,7 @@ use super::{
     checkpoint::Checkpointer,
     handle::Shared,
     inbox::Taken,
-    job::{Job, Ran},
+    job::{Job, Ran, panic_message},
     open, readers,
     statements::Statements,
     transaction::{GroupState, Wakes},
@@ -151,7 +152,7 @@ impl<'c> Writer<'c> {
 
     /// Waits for jobs. Callers answered together come back together, a little apart: gathering
     /// them makes one group of them. A lone caller is never waited for.
-    fn next(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> Taken {
+    fn next(&mut self, jobs: &mut Vec<Job>) -> Taken {
         let answered = std::mem::take(&mut self.last_size);
         self.shared
             .inbox
@@ -169,7 +170,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Commits all jobs, in as few groups as the limits allow.
-    fn work(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+    fn work(&mut self, jobs: &mut Vec<Job>) {
         let mut waiting = &mut jobs[..];
         while !waiting.is_empty() {
             let begun = Instant::now();
@@ -195,7 +196,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Gives every one of the first jobs a result that is durable, and says how many.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> usize {
+    fn commit(&mut self, jobs: &mut [Job]) -> usize {
         let now = self.tick();
         if let Err(error) = self.set_synchronous(jobs) {
             return refuse_all(jobs, &error.into());
@@ -221,7 +222,7 @@ impl<'c> Writer<'c> {
     }
 
     /// A group syncs unless none of its callers asks for it.
-    fn set_synchronous(&mut self, jobs: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+    fn set_synchronous(&mut self, jobs: &[Job]) -> rusqlite::Result<()> {
         let wanted = if jobs.iter().all(|job| job.is_relaxed()) {
             Synchronous::Normal
         } else {
@@ -235,7 +236,7 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    fn commit_each_alone(&mut self, jobs: &mut [Box<dyn Job>], now: i64) -> usize {
+    fn commit_each_alone(&mut self, jobs: &mut [Job], now: i64) -> usize {
         let mut refusals = 0;
         let mut wakes = Wakes::default();
         for tried in 0..jobs.len() {
@@ -259,7 +260,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Runs the first jobs in one transaction and commits it. An error leaves no transaction.
-    fn pass(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
+    fn pass(&self, jobs: &mut [Job], now: i64, guard: Guard) -> Result<usize, Spoiled> {
         self.group.borrow_mut().reset();
         self.begin()?;
         let result = self.run_all(jobs, now, guard).and_then(|done| {
@@ -295,15 +296,26 @@ impl<'c> Writer<'c> {
         }
     }
 
-    fn run_all(&self, jobs: &mut [Box<dyn Job>], now: i64, guard: Guard) -> Result<usize, Spoiled> {
+    fn run_all(&self, jobs: &mut [Job], now: i64, guard: Guard) -> Result<usize, Spoiled> {
         let begun = Instant::now();
         let tx = Tx::new(self.connection, &self.statements, now, &self.group);
+        let together = jobs.len() > 1 && guard == Guard::None;
         let mut done = 0;
         for job in jobs {
+            if !together {
+                self.group.borrow_mut().begin_unit();
+            }
             self.group.borrow_mut().begin_job();
             guard.before(self.connection)?;
             let changes = self.connection.total_changes();
-            let ran = job.run(&tx);
+            let mut ran = job.run(&tx);
+            if !together
+                && ran == Ran::Accepted
+                && let Err(error) = self.end_unit(&tx)
+            {
+                job.fail(error);
+                ran = Ran::Refused;
+            }
             let ended = self.connection.is_autocommit();
             if ended && ran == Ran::Accepted {
                 job.fail(EngineError::TransactionEnded);
@@ -320,7 +332,19 @@ impl<'c> Writer<'c> {
                 break;
             }
         }
+        if together {
+            // Alone, the job at fault gets the error.
+            self.end_unit(&tx).map_err(|_| Spoiled::ByJob)?;
+        }
         Ok(done)
+    }
+
+    /// Does what jobs have left for the end of their unit.
+    fn end_unit(&self, tx: &Tx<'_>) -> Result<(), EngineError> {
+        let at_end = self.group.borrow_mut().take_at_end();
+        let run = || at_end.iter().try_for_each(|run| run(tx));
+        catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|panic| Err(EngineError::Panicked(panic_message(&*panic))))
     }
 
     fn roll_back(&self) {
@@ -357,7 +381,7 @@ impl<'c> Writer<'c> {
 }
 
 /// Answers all jobs with one error.
-fn refuse_all(jobs: &mut [Box<dyn Job>], error: &EngineError) -> usize {
+fn refuse_all(jobs: &mut [Job], error: &EngineError) -> usize {
     for job in jobs.iter_mut() {
         job.fail(error.clone());
     }
@@ -365,7 +389,7 @@ fn refuse_all(jobs: &mut [Box<dyn Job>], error: &EngineError) -> usize {
 }
 
 /// Whether each job of a pass has a savepoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     None,
     Savepoint,

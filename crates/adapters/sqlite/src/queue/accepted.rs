@@ -29,7 +29,7 @@ impl Accepted {
             ));
         }
         Admission::Accepted(Sent {
-            id: message.id,
+            id: self.id,
             routed: Some(self.routed),
             duplicate_of: Some(self.id),
         })
@@ -157,7 +157,7 @@ pub(super) fn remember(
 ) -> rusqlite::Result<bool> {
     let bucket = bucket(tx.now(), rules.window);
     last.note(rules.ns, bucket);
-    let (key, id) = (message.idempotency.key, message.id.0.as_bytes());
+    let (key, id) = (message.idempotency.key, message.original.id.0.as_bytes());
     let other_id = (key != *id).then_some(id);
     let row = (
         rules.ns,

@@ -28,6 +28,7 @@ pub(super) fn on_group<T>(
 ) -> Result<Option<T>, Failure> {
     let registry = registry::fresh(tx)?;
     let registry = &mut *registry.borrow_mut();
+    handover::write_incoming(tx, registry)?;
     let group = registry
         .named(ns, name)
         .ok_or_else(|| groups::unknown(name))?;
@@ -40,7 +41,7 @@ pub(super) fn on_group<T>(
         Tidied::Wholly => Some(work(&mut mover)?),
         Tidied::Partly => None,
     };
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(done)
 }
 

@@ -1,10 +1,7 @@
 //! The receiving side: waiting for messages, handing them over, and the jobs of administration.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -16,17 +13,17 @@ use statehouse_contracts::{
 
 use super::{
     MAX_RECEIVE, admin, dead, groups,
-    handover::{Slot, Waiting},
     place::Mover,
     ready_channel,
-    receive::{self, Batch, Look, Returned, Stored},
+    receive::{self, Batch, Stored},
     registry,
     settle::{self, Outcome},
+    slot::{Nothing, Slot, Waiting},
     subscription,
     token::Token,
 };
 use crate::{
-    engine::{Receipt, Tx, Woken},
+    engine::{Tx, Woken},
     error::Failure,
     housekeeping::Progress,
     session::Session,
@@ -55,32 +52,63 @@ pub(crate) async fn receive(
         max: receive.max.min(MAX_RECEIVE),
         ..receive
     };
-    let until = time::deadline(wanted.wait);
-    let group = match look(session, name, wanted, None).await? {
-        (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
-        (Look::Nothing { group, .. }, _) => group,
-    };
-    if tokio::time::Instant::now() >= until {
+    if wanted.max == 0 {
+        // In line it would only hold up others.
         return Ok(Vec::new());
     }
-    let mut listener = session.listen(&[ready_channel(group)]);
-    let waiting = Waiting::new(&session.store.engine, wanted.max, wanted.lease);
+    let until = time::deadline(wanted.wait);
     loop {
-        let next = match look(session, name, wanted, Some(waiting.slot())).await? {
-            (Look::Leased(batch), asked) => return deliveries(batch, name, asked),
-            (Look::Nothing { next, .. }, _) => next,
+        let found = take(session, name, wanted, until).await?;
+        let Some((batch, asked)) = found else {
+            return Ok(Vec::new());
         };
-        let wake = next.map_or(until, |next| instant(next).min(until));
+        let (deliveries, unreadable) = deliveries(batch, name, asked)?;
+        if !unreadable.is_empty() {
+            tracing::error!(group = %name, messages = unreadable.len(), "stored messages cannot be read");
+            settle(session, unreadable).await?;
+        }
+        if !deliveries.is_empty() {
+            return Ok(deliveries);
+        }
+        // All of them were damaged: what lies behind them may be whole.
+    }
+}
+
+/// Leases up to `max` messages: at once what is there, else waits for the first.
+async fn take(
+    session: &Session,
+    name: &GroupName,
+    wanted: Receive,
+    until: tokio::time::Instant,
+) -> Result<Option<(Batch, Instant)>> {
+    let waits = !wanted.wait.is_zero();
+    let mut listener = waits.then(|| session.listen(&[ready_channel(session.ns, name)]));
+    let waiting = Waiting::new(&session.store.engine, wanted.max, wanted.lease, waits);
+    loop {
+        ask(session, name, waiting.slot()).await?;
+        let found = waiting.take();
+        if found.is_some() {
+            return Ok(found);
+        }
+        let wake = match waiting.nothing() {
+            Nothing::Known => continue,
+            Nothing::Yet => until,
+            Nothing::Until(at) => instant(at).min(until),
+        };
+        let Some(listener) = &mut listener else {
+            return Ok(None);
+        };
         let woken = tokio::select! {
             () = waiting.filled() => Ok(Woken::Notified),
-            woken = session.wait(&mut listener, wake) => woken,
+            woken = session.wait(listener, wake) => woken,
         };
-        if let Some((batch, asked)) = waiting.take() {
-            return deliveries(batch, name, asked);
+        let found = waiting.take();
+        if found.is_some() {
+            return Ok(found);
         }
         woken?;
         if tokio::time::Instant::now() >= until {
-            return Ok(Vec::new());
+            return Ok(None);
         }
     }
 }
@@ -92,77 +120,29 @@ fn instant(at: i64) -> tokio::time::Instant {
     time::deadline(Duration::from_micros(wait))
 }
 
-/// Looks until the group is tidy, and says when that was asked for.
-async fn look(
-    session: &Session,
+/// Asks for messages, once.
+async fn ask(session: &Session, name: &GroupName, slot: &Arc<Slot>) -> Result<()> {
+    session.check_open()?;
+    let (ns, name, slot) = (session.ns, name.clone(), Arc::clone(slot));
+    // An attempt must survive a kill of the process; after a loss of power nobody holds the lease
+    // that was forgotten.
+    let job = move |tx: &Tx<'_>| receive::ask(tx, ns, &name, &slot);
+    let asked = session.store.engine.write_relaxed(job).await;
+    asked.map_err(|failure: Failure| failure.of("receive"))
+}
+
+/// The deliveries of a batch; and for each message that cannot be read, the settle that makes it
+/// the group's dead letter, so that it holds up no other.
+fn deliveries(
+    batch: Batch,
     name: &GroupName,
-    wanted: Receive,
-    slot: Option<&Arc<Slot>>,
-) -> Result<(Look, Instant)> {
-    loop {
-        session.check_open()?;
-        let (ns, name, slot) = (session.ns, name.clone(), slot.cloned());
-        let asked = Instant::now();
-        let job = move |tx: &Tx<'_>| receive::look(tx, ns, &name, wanted, slot.as_ref());
-        // An attempt must survive a kill of the process; after a loss of power nobody holds the
-        // lease that was forgotten.
-        let receipt = session.store.engine.submit_relaxed(job);
-        let look = Handover {
-            receipt: Some(receipt.map_err(|failure: Failure| failure.of("receive"))?),
-            session,
-        };
-        if let Some(look) = look.await.map_err(|failure| failure.of("receive"))? {
-            return Ok((look, asked));
-        }
-    }
-}
-
-/// Waits for what was leased. When it is dropped before that, the messages go back, and the
-/// attempt does not count.
-struct Handover<'s> {
-    receipt: Option<Receipt<Option<Look>, Failure>>,
-    session: &'s Session,
-}
-
-impl Future for Handover<'_> {
-    type Output = Result<Option<Look>, Failure>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(receipt) = &mut self.receipt else {
-            return Poll::Ready(Err(Error::internal("a receive was asked twice").into()));
-        };
-        let result = Pin::new(receipt).poll(context);
-        if result.is_ready() {
-            self.receipt = None;
-        }
-        result
-    }
-}
-
-impl Drop for Handover<'_> {
-    fn drop(&mut self) {
-        let Some(receipt) = self.receipt.take() else {
-            return;
-        };
-        let engine = self.session.store.engine.clone();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        runtime.spawn(async move {
-            if let Ok(Some(Look::Leased(batch))) = receipt.await {
-                let returned = Returned::from(&batch);
-                let back = engine.write_relaxed(move |tx| receive::unlease(tx, &returned));
-                // If it fails the leases run out.
-                let _: Result<(), Failure> = back.await;
-            }
-        });
-    }
-}
-
-fn deliveries(batch: Batch, name: &GroupName, asked: Instant) -> Result<Vec<Delivery>> {
+    asked: Instant,
+) -> Result<(Vec<Delivery>, Vec<Settle>)> {
     let deadline = asked.checked_add(batch.lease).unwrap_or(asked);
     let size = u32::try_from(batch.messages.len()).unwrap_or(u32::MAX);
-    let deliver = |(stored, place): (Stored, u32)| {
+    let mut deliveries = Vec::with_capacity(batch.messages.len());
+    let mut unreadable = Vec::new();
+    for (stored, place) in batch.messages.into_iter().zip(0..) {
         let token = Token {
             group: batch.group,
             deadline: batch.deadline,
@@ -171,18 +151,25 @@ fn deliveries(batch: Batch, name: &GroupName, asked: Instant) -> Result<Vec<Deli
             place,
             size,
         };
-        Ok(Delivery {
-            // The row was read before this attempt was counted.
-            attempt: stored.held.attempts + 1,
-            received: stored.received()?,
-            group: name.clone(),
-            lease: Lease {
-                token: token.seal()?,
-                deadline,
-            },
-        })
-    };
-    batch.messages.into_iter().zip(0..).map(deliver).collect()
+        // The row was read before this attempt was counted.
+        let attempt = stored.held.attempts + 1;
+        let token = token.seal()?;
+        match stored.received() {
+            Ok(received) => deliveries.push(Delivery {
+                received,
+                group: name.clone(),
+                attempt,
+                lease: Lease { token, deadline },
+            }),
+            Err(problem) => unreadable.push(Settle {
+                token,
+                action: SettleAction::DeadLetter {
+                    reason: format!("unreadable: {}", problem.message()),
+                },
+            }),
+        }
+    }
+    Ok((deliveries, unreadable))
 }
 
 /// Settles each; one answer per item, in the same order.
@@ -336,7 +323,7 @@ pub(crate) async fn peek(
     let messages = on_group(session, "peek", group, peek).await?;
     let shown = |stored: Stored| {
         let attempts = stored.held.attempts;
-        Ok((stored.received()?, attempts))
+        Ok((stored.shown()?, attempts))
     };
     messages.into_iter().map(shown).collect()
 }

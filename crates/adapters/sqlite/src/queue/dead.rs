@@ -50,7 +50,7 @@ impl StoredLetter {
     fn letter(self) -> Result<DeadLetter> {
         Ok(DeadLetter {
             attempts: self.stored.held.attempts,
-            received: self.stored.received()?,
+            received: self.stored.shown()?,
             reason: self.reason,
             at: timestamp(self.at),
             errors: self.errors,
@@ -107,10 +107,7 @@ fn errors(connection: &Connection, grp: i64, seq: i64) -> rusqlite::Result<Vec<A
 }
 
 impl StoredPage {
-    /// Decodes it.
-    ///
-    /// # Errors
-    /// `Corrupted` for a message that cannot be read.
+    /// Decodes it; of a message that cannot be read, what is left.
     pub(super) fn page(self) -> Result<Page<DeadLetter>> {
         let last = self.letters.last().filter(|_| self.more);
         let next = last.map(|last| PageCursor(last.position.to_string()));

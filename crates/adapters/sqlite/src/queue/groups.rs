@@ -2,7 +2,7 @@
 
 use statehouse_contracts::{Declared, Detail, Error, ErrorKind, GroupName, GroupSpec};
 
-use super::{Count, place, place::Held, ready_channel, registry, room_channel, rows};
+use super::{Count, handover, place, place::Held, ready_channel, registry, room_channel, rows};
 use crate::{engine::Tx, error::Failure, housekeeping::Progress};
 
 /// The most rows of a deleted group that one job removes.
@@ -57,7 +57,7 @@ pub(super) fn set_paused(
     tx.prepare_cached("UPDATE queue_group SET paused = ?2 WHERE id = ?1")?
         .execute((group.id, paused))?;
     registry::changed(tx, group.id)?;
-    tx.notify(ready_channel(group.id));
+    tx.notify(ready_channel(ns, name));
     Ok(())
 }
 
@@ -72,7 +72,7 @@ pub(super) fn delete(tx: &Tx<'_>, ns: i64, name: &GroupName) -> Result<Option<i6
     tx.prepare_cached("INSERT INTO queue_doomed (grp) VALUES (?1)")?
         .execute((group.id,))?;
     registry::changed(tx, group.id)?;
-    tx.notify(ready_channel(group.id));
+    tx.notify(ready_channel(ns, name));
     tx.notify(room_channel(group.id));
     Ok(Some(group.id))
 }
@@ -96,6 +96,9 @@ pub(super) fn clear_doomed(tx: &Tx<'_>) -> Result<Progress, Failure> {
     let Some(&grp) = doomed.first() else {
         return Ok(Progress::Done);
     };
+    // What was sent to it in this transaction comes to its place first.
+    let registry = registry::fresh(tx)?;
+    handover::write_incoming(tx, &mut registry.borrow_mut())?;
     for (table, columns) in HOLDING {
         let held = some_of(tx, table, columns, grp)?;
         let clear = held.len() < AT_ONCE;

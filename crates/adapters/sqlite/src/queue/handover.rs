@@ -1,186 +1,201 @@
-//! Handing messages to calls that wait: a message that arrives while somebody waits is leased in
-//! the transaction that accepts it, so that it costs one sync until it is handed over, not two.
+//! Handing messages to those who ask for them, at the end of the transaction: what is sent while
+//! somebody waits is leased in the transaction that accepts it, so that it costs one sync until it
+//! is handed over, not two, and a call gets all that came together.
 //!
-//! A call that found nothing parks a slot with the writer. A job that makes messages ready ends
-//! with [`wrap_up`], which leases them for parked slots, fills the slots once that is committed,
-//! and wakes listeners for what is left.
+//! A call parks a [slot](Slot) with the writer. A job that parks one, or makes messages ready, has
+//! the engine call [`hand_out`] once the jobs of its transaction are done. That leases messages for
+//! the slots, which are filled once it is committed, and wakes listeners for what is left.
+//!
+//! A message that was just sent is kept in memory until then: one that is leased at once never
+//! lies among the ready ones, and is handed over as it came.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use statehouse_contracts::Message;
 
 use super::{
+    Count,
+    place::{self, Held, Mover},
     ready_channel,
-    receive::{self, Batch, Look, Returned},
-    registry::Registry,
+    receive::{self, Look, Stored},
+    registry::{self, Group, Registry},
+    rows,
+    slot::{Nothing, Slot},
 };
-use crate::{
-    engine::{Engine, Tx},
-    error::Failure,
-    time,
-};
+use crate::{engine::Tx, error::Failure, time};
 
-/// The most listeners that one job wakes for one group.
+/// The most listeners that one transaction wakes for one group.
 const MOST_WOKEN: usize = 64;
 
-/// Where a waiting call gets its messages.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) max: usize,
-    pub(super) lease: Option<Duration>,
-    /// Whether a job leases messages for it or has done so, committed or not.
-    served: AtomicBool,
-    state: Mutex<State>,
-    filled: Notify,
-}
-
-#[derive(Debug)]
-enum State {
-    Waiting,
-    Filled(Batch, Instant),
-    /// The call is over.
-    Over,
-    /// The call was over before these came.
-    Late(Batch),
-}
-
-impl Slot {
-    fn is_waiting(&self) -> bool {
-        matches!(*self.state.lock(), State::Waiting)
-    }
-
-    fn is_served(&self) -> bool {
-        self.served.load(Ordering::Acquire)
-    }
-
-    /// Begins to serve a call that still waits, once: a second batch would push out the first. A
-    /// call that ends from now on sees that messages may be on their way.
-    fn serve(&self) -> bool {
-        let state = self.state.lock();
-        matches!(*state, State::Waiting) && !self.served.swap(true, Ordering::AcqRel)
-    }
-
-    /// Puts messages in that were leased at `asked` or later.
-    fn fill(&self, batch: Batch, asked: Instant) {
-        let mut state = self.state.lock();
-        *state = match *state {
-            State::Waiting => State::Filled(batch, asked),
-            _ => State::Late(batch),
-        };
-        drop(state);
-        self.filled.notify_one();
-    }
-
-    fn take_late(&self) -> Option<Batch> {
-        let mut state = self.state.lock();
-        match mem::replace(&mut *state, State::Over) {
-            State::Filled(batch, _) | State::Late(batch) => Some(batch),
-            State::Waiting | State::Over => None,
-        }
-    }
-}
-
-/// The parked slots of all groups.
+/// The groups in which messages were made ready, with how many each time, or asked for.
 #[derive(Debug, Default)]
-pub(super) struct Parking {
-    slots: HashMap<i64, VecDeque<Arc<Slot>>>,
-}
+pub(super) struct Touched(Vec<(i64, usize)>);
 
-impl Parking {
-    /// Parks a slot, once.
-    pub(super) fn park(&mut self, group: i64, slot: &Arc<Slot>) {
-        let slots = self.slots.entry(group).or_default();
-        slots.retain(|other| other.is_waiting() && !Arc::ptr_eq(other, slot));
-        if !slot.is_served() {
-            slots.push_back(Arc::clone(slot));
+impl Touched {
+    /// Notes one message.
+    pub(super) fn note(&mut self, group: i64) {
+        self.add(group, 1);
+    }
+
+    fn add(&mut self, group: i64, messages: usize) {
+        match self.0.last_mut() {
+            Some((last, count)) if *last == group => *count += messages,
+            _ => self.0.push((group, messages)),
         }
     }
 
-    /// Takes a slot back.
-    pub(super) fn leave(&mut self, group: i64, slot: &Arc<Slot>) {
-        if let Some(slots) = self.slots.get_mut(&group) {
-            slots.retain(|other| !Arc::ptr_eq(other, slot));
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Each group once.
+    fn take(&mut self) -> BTreeMap<i64, usize> {
+        let mut groups = BTreeMap::new();
+        for (group, count) in self.0.drain(..) {
+            *groups.entry(group).or_default() += count;
         }
-    }
-
-    /// Forgets a group that is gone.
-    pub(super) fn close(&mut self, group: i64) {
-        self.slots.remove(&group);
-    }
-
-    fn next(&mut self, group: i64) -> Option<Arc<Slot>> {
-        let slots = self.slots.get_mut(&group)?;
-        while let Some(slot) = slots.pop_front() {
-            if slot.serve() {
-                return Some(slot);
-            }
-        }
-        self.slots.remove(&group);
-        None
-    }
-
-    /// Takes back a slot for which nothing was leased.
-    fn put_back(&mut self, group: i64, slot: Arc<Slot>) {
-        slot.served.store(false, Ordering::Release);
-        self.slots.entry(group).or_default().push_front(slot);
+        groups
     }
 }
 
-/// Ends a job that may have made messages ready: they go to those who wait.
-///
-/// A slot that was taken out for a job that is run again is missing then; its call is woken as a
-/// listener instead.
-pub(super) fn wrap_up(tx: &Tx<'_>, registry: &mut Registry) -> Result<(), Failure> {
-    while !registry.touched.is_empty() {
-        let mut touched = mem::take(&mut registry.touched);
-        touched.sort_unstable();
-        for same in touched.chunk_by(|a, b| a == b) {
-            let left = hand_over(tx, registry, same[0], same.len())?;
-            for _ in 0..left.min(MOST_WOKEN) {
-                tx.notify_one(ready_channel(same[0]));
-            }
+/// Messages that were just sent and do not lie in their places yet. They are counted as ready.
+#[derive(Debug, Default)]
+pub(super) struct Incoming(HashMap<i64, VecDeque<(Held, Arc<Message>)>>);
+
+impl Incoming {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn count(&self, group: i64) -> usize {
+        self.0.get(&group).map_or(0, VecDeque::len)
+    }
+}
+
+/// Keeps a message that was just sent, if nothing else has to know where it lies; otherwise says
+/// false.
+pub(super) fn hold(mover: &mut Mover<'_>, held: Held, message: &Arc<Message>) -> bool {
+    let (group, registry) = (mover.group, &mut *mover.registry);
+    let simple = held.key.is_none() && held.expires.is_none() && held.due <= mover.tx.now();
+    if !simple || group.spec.max_length.is_some() {
+        return false;
+    }
+    mover.tx.add(Count::Ready.of(group.id), 1);
+    registry.touched.note(group.id);
+    let incoming = registry.incoming.0.entry(group.id).or_default();
+    incoming.push_back((held, Arc::clone(message)));
+    true
+}
+
+/// Puts a call in line for messages.
+pub(super) fn ask(registry: &mut Registry, group: &Group, slot: &Arc<Slot>) {
+    registry.parking.park(group.id, slot);
+    registry.touched.add(group.id, 0);
+}
+
+/// Takes the first of a group's ready messages, if all that are ready are incoming ones.
+pub(super) fn take_incoming(
+    tx: &Tx<'_>,
+    registry: &mut Registry,
+    group: i64,
+    max: usize,
+) -> rusqlite::Result<Option<Vec<Stored>>> {
+    let count = registry.incoming.count(group);
+    if count == 0 || tx.counter(Count::Ready.of(group))? != rows(count) {
+        return Ok(None);
+    }
+    let Some(incoming) = registry.incoming.0.get_mut(&group) else {
+        return Ok(None);
+    };
+    let order = |held: &Held| (held.rank, held.due, held.seq);
+    if !incoming.iter().is_sorted_by_key(|(held, _)| order(held)) {
+        let all = incoming.make_contiguous();
+        all.sort_unstable_by_key(|(held, _)| order(held));
+    }
+    let (mut messages, mut bytes) = (Vec::with_capacity(count.min(max)), 0);
+    while messages.len() < max
+        && let Some((_, message)) = incoming.front()
+    {
+        bytes += message.bytes().len();
+        if bytes > receive::MAX_BYTES && !messages.is_empty() {
+            break;
+        }
+        messages.extend(
+            incoming
+                .pop_front()
+                .map(|(held, message)| Stored::sent(held, tx.now(), message)),
+        );
+    }
+    Ok(Some(messages))
+}
+
+/// Writes what is incoming to its place among the ready messages.
+pub(super) fn write_incoming(tx: &Tx<'_>, registry: &mut Registry) -> rusqlite::Result<()> {
+    for (group, messages) in registry.incoming.0.drain() {
+        for (held, _) in messages {
+            place::write_ready(tx, group, held)?;
         }
     }
     Ok(())
 }
 
-/// Leases up to `count` messages for those who are parked; says how many are left.
+/// Ends a job that may have made messages ready, or asked for some.
+pub(super) fn at_end(tx: &Tx<'_>, registry: &Registry) {
+    if !registry.touched.0.is_empty() {
+        tx.at_end(|tx| Ok(hand_out(tx)?));
+    }
+}
+
+/// Leases what is ready for those who ask for it, and writes the rest to its place.
+fn hand_out(tx: &Tx<'_>) -> Result<(), Failure> {
+    let registry = registry::fresh(tx)?;
+    let registry = &mut *registry.borrow_mut();
+    while !registry.touched.0.is_empty() {
+        for (group, count) in registry.touched.take() {
+            hand_over(tx, registry, group, count)?;
+        }
+    }
+    Ok(write_incoming(tx, registry)?)
+}
+
+/// Leases messages of a group of which `count` were made ready.
 fn hand_over(
     tx: &Tx<'_>,
     registry: &mut Registry,
     group: i64,
     count: usize,
-) -> Result<usize, Failure> {
+) -> Result<(), Failure> {
     let Some(group) = registry.group(group) else {
-        return Ok(count);
+        return Ok(());
     };
     let mut left = count;
-    while left > 0 {
-        let Some(slot) = registry.parking.next(group.id) else {
-            break;
-        };
-        match receive::lease(tx, registry, &group, slot.max, slot.lease)? {
-            Some(Look::Leased(batch)) => {
+    let mut nothing = Nothing::Known;
+    while let Some(serving) = registry.parking.next(group.id) {
+        let Slot { max, lease, .. } = *serving.slot();
+        match receive::lease(tx, registry, &group, max, lease)? {
+            Look::Leased(batch) => {
                 left = left.saturating_sub(batch.messages.len());
                 let asked = begun(tx);
-                tx.after_commit(move || slot.fill(batch, asked));
+                tx.after_commit(move || serving.fill(batch, asked));
             }
-            Some(Look::Nothing { .. }) | None => {
-                registry.parking.put_back(group.id, slot);
+            Look::Nothing(found) => {
+                nothing = found;
+                if nothing != Nothing::Known {
+                    left = 0;
+                }
                 break;
             }
         }
     }
-    Ok(left)
+    registry.parking.answer(group.id, nothing);
+    for _ in 0..left.min(MOST_WOKEN) {
+        tx.notify_one(ready_channel(group.ns, &group.name));
+    }
+    Ok(())
 }
 
 /// A moment that is not after the time of the transaction, by the monotonic clock.
@@ -190,82 +205,21 @@ fn begun(tx: &Tx<'_>) -> Instant {
     now.checked_sub(Duration::from_micros(ago)).unwrap_or(now)
 }
 
-/// A waiting call's side of its slot. Dropping it gives back what came too late, and counts no
-/// attempt of that.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    slot: Arc<Slot>,
-    engine: Engine,
-}
-
-impl Waiting {
-    pub(super) fn new(engine: &Engine, max: usize, lease: Option<Duration>) -> Self {
-        Self {
-            slot: Arc::new(Slot {
-                max,
-                lease,
-                served: AtomicBool::new(false),
-                state: Mutex::new(State::Waiting),
-                filled: Notify::new(),
-            }),
-            engine: engine.clone(),
-        }
-    }
-
-    pub(super) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
-    }
-
-    /// Waits until the slot is filled.
-    pub(super) async fn filled(&self) {
-        self.slot.filled.notified().await;
-    }
-
-    /// What the slot was filled with.
-    pub(super) fn take(&self) -> Option<(Batch, Instant)> {
-        let mut state = self.slot.state.lock();
-        match mem::replace(&mut *state, State::Over) {
-            State::Filled(batch, asked) => Some((batch, asked)),
-            other => {
-                *state = other;
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let filled = self.slot.take_late();
-        if filled.is_none() && !self.slot.is_served() {
-            return;
-        }
-        // The job comes behind the one that leases for the slot, if that is still on its way.
-        let slot = Arc::clone(&self.slot);
-        let mut returned: Vec<Returned> = filled.iter().map(Returned::from).collect();
-        let give_back = move |tx: &Tx<'_>| {
-            // Kept, since the job may run a second time.
-            returned.extend(slot.take_late().iter().map(Returned::from));
-            for batch in &returned {
-                receive::unlease(tx, batch)?;
-            }
-            Ok::<_, Failure>(())
-        };
-        // If it fails the leases run out.
-        let _ = self.engine.submit(give_back);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
     use statehouse_contracts::{GroupName, GroupSpec, Message, Pattern, Payload, Topic};
 
-    use super::super::{groups, prepare::Prepared, registry, send};
+    use super::super::{
+        groups,
+        prepare::Prepared,
+        send,
+        slot::{Parking, Waiting},
+    };
     use super::*;
     use crate::{
-        engine::{EngineOptions, Receipt},
+        engine::{Engine, EngineOptions, Receipt},
         schema::SCHEMA,
     };
 
@@ -302,7 +256,7 @@ mod tests {
 
     fn submit_send(engine: &Engine) -> Receipt<(), Failure> {
         let message = Message::new(Topic::new("t").unwrap(), Payload::text("x"));
-        let prepared = Prepared::new(&message).unwrap();
+        let prepared = Prepared::new(&Arc::new(message)).unwrap();
         let rules = send::Rules {
             ns: NS,
             require_route: false,
@@ -312,15 +266,16 @@ mod tests {
         engine.submit(job).unwrap()
     }
 
-    fn submit_look(engine: &Engine, waiting: &Waiting) -> Receipt<(), Failure> {
+    fn submit_ask(engine: &Engine, waiting: &Waiting) -> Receipt<(), Failure> {
         let slot = Arc::clone(waiting.slot());
-        let wanted = statehouse_contracts::Receive::new(1, Duration::ZERO);
-        let job = move |tx: &Tx<'_>| {
-            let found = receive::look(tx, NS, &name(), wanted, Some(&slot))?;
-            assert!(matches!(found, Some(Look::Nothing { .. })));
-            Ok(())
-        };
+        let job = move |tx: &Tx<'_>| receive::ask(tx, NS, &name(), &slot);
         engine.submit(job).unwrap()
+    }
+
+    /// Asks while nothing is there.
+    async fn ask_in_vain(engine: &Engine, waiting: &Waiting) {
+        submit_ask(engine, waiting).await.unwrap();
+        assert!(waiting.take().is_none());
     }
 
     fn delayed(delay: Duration) -> Prepared {
@@ -328,16 +283,16 @@ mod tests {
             delay,
             ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
         };
-        Prepared::new(&message).unwrap()
+        Prepared::new(&Arc::new(message)).unwrap()
     }
 
     #[tokio::test]
     async fn a_job_that_fails_keeps_no_later_one_from_waking() {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder).await;
-        let waiting = Waiting::new(&engine, 1, None);
-        submit_look(&engine, &waiting).await.unwrap();
-        let mut listener = engine.listen(&[ready_channel(1)]);
+        let waiting = Waiting::new(&engine, 1, None, true);
+        ask_in_vain(&engine, &waiting).await;
+        let mut listener = engine.listen(&[ready_channel(NS, &name())]);
         let rules = send::Rules {
             ns: NS,
             require_route: false,
@@ -373,11 +328,11 @@ mod tests {
     async fn a_call_that_looks_again_while_it_is_served_is_served_once() {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder).await;
-        let waiting = Waiting::new(&engine, 1, None);
-        submit_look(&engine, &waiting).await.unwrap();
+        let waiting = Waiting::new(&engine, 1, None, true);
+        ask_in_vain(&engine, &waiting).await;
         let busy = hold(&engine);
         let first = submit_send(&engine);
-        let again = submit_look(&engine, &waiting);
+        let again = submit_ask(&engine, &waiting);
         let second = submit_send(&engine);
         drop(busy);
         first.await.unwrap();
@@ -393,18 +348,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder).await;
         submit_send(&engine).await.unwrap();
-        let mut waiting = Some(Waiting::new(&engine, 1, None));
+        let mut waiting = Some(Waiting::new(&engine, 1, None, true));
         let lease = engine.write(move |tx| {
             let mut parking = Parking::default();
             parking.park(1, waiting.as_ref().unwrap().slot());
-            let slot = parking.next(1).unwrap();
+            let serving = parking.next(1).unwrap();
             // The call ends before the messages are leased for it.
             waiting = None;
             let registry = registry::fresh(tx)?;
             let registry = &mut *registry.borrow_mut();
             let group = registry.named(NS, &name()).unwrap();
-            if let Some(Look::Leased(batch)) = receive::lease(tx, registry, &group, 1, None)? {
-                tx.after_commit(move || slot.fill(batch, Instant::now()));
+            if let Look::Leased(batch) = receive::lease(tx, registry, &group, 1, None)? {
+                tx.after_commit(move || serving.fill(batch, Instant::now()));
             }
             Ok::<_, Failure>(())
         });

@@ -100,6 +100,21 @@ pub(super) fn decode(blob: &[u8], payload: Bytes) -> Result<Message> {
     })
 }
 
+/// What can be told of a message that cannot be read: the bytes of its payload, its id and topic as
+/// far as they are there, and in the header `unreadable` why the rest is not.
+pub(super) fn salvage(blob: &[u8], payload: Bytes, problem: &Error) -> Result<Message> {
+    let topic = topic(blob).and_then(|topic| Topic::new(topic).ok());
+    let topic = topic.map_or_else(|| Topic::new("unreadable"), Ok)?;
+    let mut message = Message::new(topic, Payload::bytes(payload));
+    let id = blob
+        .get(1..17)
+        .and_then(|id| uuid::Uuid::from_slice(id).ok());
+    message.id = MessageId(id.unwrap_or_default());
+    let why = ("unreadable".to_owned(), problem.message().to_owned());
+    message.headers.extend([why]);
+    Ok(message)
+}
+
 /// The topic of an encoded message: its first field.
 pub(super) fn topic(blob: &[u8]) -> Option<&str> {
     let mut rest = blob.get(HEAD..)?;

@@ -26,6 +26,7 @@ mod receive;
 mod registry;
 mod send;
 mod settle;
+mod slot;
 mod subscription;
 mod tidy;
 mod token;
@@ -35,7 +36,9 @@ pub(crate) mod produce;
 
 use std::{cell::Cell, sync::Arc};
 
-use statehouse_contracts::{Consumer, Error, ErrorKind, Message, Producer, Result, Scope};
+use statehouse_contracts::{
+    Consumer, Error, ErrorKind, GroupName, Message, Producer, Result, Scope,
+};
 
 pub(crate) use self::{chores::CHORES, produce::MAX_DELAY};
 use self::{prepare::Prepared, send::Admission};
@@ -80,7 +83,7 @@ pub(crate) fn enqueue(
 ) -> Result<(), Failure> {
     let prepared: Vec<Prepared> = messages
         .iter()
-        .map(Prepared::new)
+        .map(|message| Prepared::new(&Arc::new(message.clone())))
         .collect::<Result<_, Error>>()?;
     let rules = send::rules(ns, config, false);
     for admission in send::take_in(tx, rules, prepared.iter())? {
@@ -171,8 +174,8 @@ fn next_batch(tx: &Tx<'_>) -> rusqlite::Result<i64> {
 }
 
 /// Touched when something in the group becomes ready, or will earlier than was thought.
-fn ready_channel(group: i64) -> Channel {
-    Channel::of(&("queue ready", group))
+fn ready_channel(ns: i64, group: &GroupName) -> Channel {
+    Channel::of(&("queue ready", ns, group))
 }
 
 /// Touched when a group with a greatest length has room again.

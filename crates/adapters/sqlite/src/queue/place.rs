@@ -77,7 +77,7 @@ const NEXT_OF_KEY: &str = "DELETE FROM queue_waiting WHERE grp = ?1 AND key = ?2
 const BURY: &str = "INSERT INTO queue_dead
     (grp, seq, rank, due, attempts, key, expires, shared, at, reason, id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-        (SELECT substr(meta, 2, 16) FROM queue_message WHERE seq = ?2))";
+        coalesce((SELECT substr(meta, 2, 16) FROM queue_message WHERE seq = ?2), zeroblob(16)))";
 
 /// Moves messages of one group within a job.
 #[derive(Debug)]
@@ -149,18 +149,8 @@ impl Mover<'_> {
     }
 
     fn write_ready(&mut self, held: Held) -> rusqlite::Result<()> {
-        let row = (
-            self.group.id,
-            held.seq,
-            held.rank,
-            held.due,
-            held.attempts,
-            held.key,
-            held.expires,
-            held.shared,
-        );
-        self.tx.run(PUT_READY, row)?;
-        self.registry.touched.push(self.group.id);
+        write_ready(self.tx, self.group.id, held)?;
+        self.registry.touched.note(self.group.id);
         Ok(())
     }
 
@@ -188,7 +178,8 @@ impl Mover<'_> {
             return;
         };
         if at <= alarm {
-            self.tx.notify(ready_channel(group));
+            let channel = ready_channel(self.group.ns, &self.group.name);
+            self.tx.notify(channel);
         }
         if at < alarm {
             // Not before: a job that fails wakes nobody, and later ones would rely on it.
@@ -317,6 +308,22 @@ impl Mover<'_> {
             .execute((self.group.id, seq))?;
         Ok(())
     }
+}
+
+/// Writes a message to its place among the ready ones.
+pub(super) fn write_ready(tx: &Tx<'_>, group: i64, held: Held) -> rusqlite::Result<()> {
+    let row = (
+        group,
+        held.seq,
+        held.rank,
+        held.due,
+        held.attempts,
+        held.key,
+        held.expires,
+        held.shared,
+    );
+    tx.run(PUT_READY, row)?;
+    Ok(())
 }
 
 /// Drops the message itself, once no group has it any more.

@@ -1,8 +1,10 @@
 //! What can be done with a message before the writer has it: encoding and hashing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use statehouse_contracts::{Error, Message, MessageId, Payload, Priority, Result, Topic};
+use statehouse_contracts::{Error, Message, Payload, Priority, Result};
 use twox_hash::XxHash3_64;
 
 use super::meta;
@@ -11,8 +13,7 @@ use crate::time::micros;
 /// A message ready to be written, any number of times.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    pub(super) id: MessageId,
-    pub(super) topic: Topic,
+    pub(super) original: Arc<Message>,
     pub(super) meta: Vec<u8>,
     pub(super) payload: Bytes,
     /// 0 for the highest priority.
@@ -37,7 +38,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `InvalidArgument` for a delay with an ordering key.
-    pub(super) fn new(message: &Message) -> Result<Self> {
+    pub(super) fn new(message: &Arc<Message>) -> Result<Self> {
         if !message.delay.is_zero() && message.ordering_key.is_some() {
             return Err(Error::invalid(
                 "a message with an ordering key cannot be delayed: it would hold up its key",
@@ -45,8 +46,7 @@ impl Prepared {
         }
         let (meta, payload) = meta::encode(message);
         Ok(Self {
-            id: message.id,
-            topic: message.topic.clone(),
+            original: Arc::clone(message),
             meta,
             payload,
             rank: i64::from(Priority::MAX.level() - message.priority.level()),
@@ -123,6 +123,8 @@ fn first<const N: usize>(digest: impl AsRef<[u8]>) -> [u8; N] {
 mod tests {
     use std::time::Duration;
 
+    use statehouse_contracts::Topic;
+
     use super::*;
 
     fn message(text: &str) -> Message {
@@ -180,6 +182,6 @@ mod tests {
             ordering_key: Some("k".to_owned()),
             ..message("a")
         };
-        assert!(Prepared::new(&both).is_err());
+        assert!(Prepared::new(&Arc::new(both)).is_err());
     }
 }

@@ -24,13 +24,14 @@ pub(crate) async fn send(
     options: SendOptions,
 ) -> Result<Vec<Result<Sent>>> {
     session.check_open()?;
+    let batch: Vec<_> = batch.into_iter().map(Arc::new).collect();
     match &batch[..] {
         [message] => match send_lone(session, message, options).await {
             Lone::Answered(answer) => Ok(vec![answer]),
             Lone::Untried(error) => Err(error),
-            Lone::Full => send_in_rounds(session, batch, options).await,
+            Lone::Full => send_in_rounds(session, &batch, options).await,
         },
-        _ => send_in_rounds(session, batch, options).await,
+        _ => send_in_rounds(session, &batch, options).await,
     }
 }
 
@@ -44,7 +45,7 @@ enum Lone {
 }
 
 /// Sends one message without what only a batch needs.
-async fn send_lone(session: &Session, message: &Message, options: SendOptions) -> Lone {
+async fn send_lone(session: &Session, message: &Arc<Message>, options: SendOptions) -> Lone {
     let prepared = match Prepared::new(message) {
         Ok(prepared) => prepared,
         Err(error) => return Lone::Answered(Err(error)),
@@ -62,10 +63,10 @@ async fn send_lone(session: &Session, message: &Message, options: SendOptions) -
 
 async fn send_in_rounds(
     session: &Session,
-    batch: Vec<Message>,
+    batch: &[Arc<Message>],
     options: SendOptions,
 ) -> Result<Vec<Result<Sent>>> {
-    let mut sending = Sending::new(&batch);
+    let mut sending = Sending::new(batch);
     let deadline = time::deadline(options.admission);
     let mut first = true;
     while !sending.is_done() {
@@ -114,7 +115,7 @@ struct Sending {
 type Full = (usize, Arc<Group>);
 
 impl Sending {
-    fn new(batch: &[Message]) -> Self {
+    fn new(batch: &[Arc<Message>]) -> Self {
         let (mut messages, mut answers) = (Vec::new(), Vec::new());
         let mut failed = HashSet::new();
         for message in batch {

@@ -4,15 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rusqlite::Row;
-use statehouse_contracts::{GroupName, Receive, Received, Result, Topic};
+use statehouse_contracts::{Error, GroupName, Message, Received, Result, Topic};
 
 use super::{
-    Count, groups,
-    handover::{self, Slot},
-    meta, next_batch,
+    Count, groups, handover, meta, next_batch,
     place::{Held, Mover},
     registry::{self, Group, Registry},
     rows, send,
+    slot::{Nothing, Slot},
     tidy::{self, Tidied},
 };
 use crate::{
@@ -32,6 +31,9 @@ const LEASE: &str = "INSERT INTO queue_leased
         (grp, deadline, seq, batch, rank, due, attempts, key, expires, shared)
     SELECT grp, ?3, seq, ?4, rank, due, attempts + 1, key, expires, shared
     FROM queue_ready WHERE grp = ?1 ORDER BY rank, due, seq LIMIT ?2";
+const LEASE_SENT: &str = "INSERT INTO queue_leased
+        (grp, deadline, seq, batch, rank, due, attempts, key, expires, shared)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, NULL, NULL, ?7)";
 const REMOVE: &str = "DELETE FROM queue_ready
     WHERE grp = ?1 AND (rank, due, seq) <= (?2, ?3, ?4)";
 
@@ -39,11 +41,7 @@ const REMOVE: &str = "DELETE FROM queue_ready
 #[derive(Debug)]
 pub(super) enum Look {
     Leased(Batch),
-    /// Nothing in this group until a time, unless something happens before.
-    Nothing {
-        group: i64,
-        next: Option<i64>,
-    },
+    Nothing(Nothing),
 }
 
 /// Messages that were handed out together.
@@ -56,13 +54,20 @@ pub(super) struct Batch {
     pub(super) messages: Vec<Stored>,
 }
 
-/// A message as it was read, not decoded yet.
+/// A message on its way to a consumer.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) held: Held,
     sent_at: Option<i64>,
-    meta: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// As it was read, not decoded yet.
+    Encoded { meta: Vec<u8>, payload: Vec<u8> },
+    /// As it was sent.
+    Whole(Arc<Message>),
 }
 
 impl Stored {
@@ -71,21 +76,54 @@ impl Stored {
         Ok(Self {
             held: Held::of(row)?,
             sent_at: row.get(7)?,
-            meta: row.get(8)?,
-            payload: row.get(9)?,
+            content: Content::Encoded {
+                meta: row.get::<_, Option<_>>(8)?.unwrap_or_default(),
+                payload: row.get::<_, Option<_>>(9)?.unwrap_or_default(),
+            },
         })
     }
 
+    /// As it was sent in this transaction.
+    pub(super) fn sent(held: Held, at: i64, message: Arc<Message>) -> Self {
+        Self {
+            held,
+            sent_at: Some(at),
+            content: Content::Whole(message),
+        }
+    }
+
     pub(super) fn size(&self) -> usize {
-        self.payload.as_ref().map_or(0, Vec::len)
+        match &self.content {
+            Content::Encoded { payload, .. } => payload.len(),
+            Content::Whole(message) => message.bytes().len(),
+        }
     }
 
     /// The message and its times.
+    ///
+    /// # Errors
+    /// `Corrupted` when it cannot be read.
     pub(super) fn received(self) -> Result<Received> {
-        let message = meta::decode(
-            &self.meta.unwrap_or_default(),
-            Bytes::from(self.payload.unwrap_or_default()),
-        )?;
+        self.read(|_, _, problem| Err(problem))
+    }
+
+    /// The message and its times, to be looked at; of one that cannot be read, what is left.
+    pub(super) fn shown(self) -> Result<Received> {
+        self.read(|meta, payload, problem| meta::salvage(meta, payload, &problem))
+    }
+
+    fn read(
+        self,
+        unreadable: impl FnOnce(&[u8], Bytes, Error) -> Result<Message>,
+    ) -> Result<Received> {
+        let message = match self.content {
+            Content::Whole(message) => Arc::unwrap_or_clone(message),
+            Content::Encoded { meta, payload } => {
+                let payload = Bytes::from(payload);
+                meta::decode(&meta, payload.clone())
+                    .or_else(|problem| unreadable(&meta, payload, problem))?
+            }
+        };
         Ok(Received {
             message,
             sent_at: timestamp(self.sent_at.unwrap_or_default()),
@@ -95,45 +133,27 @@ impl Stored {
     }
 }
 
-/// Leases what is ready; `None` when the group must be tidied by another job first. Where nothing
-/// is ready, the slot is parked.
-pub(super) fn look(
-    tx: &Tx<'_>,
-    ns: i64,
-    name: &GroupName,
-    wanted: Receive,
-    slot: Option<&Arc<Slot>>,
-) -> Result<Option<Look>, Failure> {
+/// Puts a call in line for messages of a group: its slot is filled once this is committed, or
+/// knows why it is not.
+pub(super) fn ask(tx: &Tx<'_>, ns: i64, name: &GroupName, slot: &Arc<Slot>) -> Result<(), Failure> {
     let registry = registry::fresh(tx)?;
     let registry = &mut *registry.borrow_mut();
     let group = group(tx, registry, ns, name)?;
-    if let Some(slot) = slot {
-        registry.parking.leave(group.id, slot);
-    }
-    let look = lease(tx, registry, &group, wanted.max, wanted.lease)?;
-    if let (Some(Look::Nothing { .. }), Some(slot)) = (&look, slot) {
-        registry.parking.park(group.id, slot);
-    }
-    handover::wrap_up(tx, registry)?;
-    Ok(look)
+    handover::ask(registry, &group, slot);
+    handover::at_end(tx, registry);
+    Ok(())
 }
 
-/// Leases what is ready of a group, at most `max`; `None` when it must be tidied first.
+/// Leases what is ready of a group, at most `max`.
 pub(super) fn lease(
     tx: &Tx<'_>,
     registry: &mut Registry,
     group: &Group,
     max: usize,
     lease: Option<Duration>,
-) -> Result<Option<Look>, Failure> {
-    let nothing = |next| {
-        Some(Look::Nothing {
-            group: group.id,
-            next,
-        })
-    };
+) -> Result<Look, Failure> {
     if group.paused {
-        return Ok(nothing(None));
+        return Ok(Look::Nothing(Nothing::Yet));
     }
     let mut mover = Mover {
         tx,
@@ -141,31 +161,80 @@ pub(super) fn lease(
         group,
     };
     if tidy::tidy(&mut mover)? == Tidied::Partly {
-        return Ok(None);
+        return Ok(Look::Nothing(Nothing::Known));
     }
-    let messages = ready(tx, group.id, max)?;
-    let Some(last) = messages.last() else {
-        let next = tidy::next_event(tx, group.id)?;
-        registry.alarms.insert(group.id, next.unwrap_or(i64::MAX));
-        return Ok(nothing(next));
+    let sent = handover::take_incoming(tx, mover.registry, group.id, max)?;
+    let just_sent = sent.is_some();
+    let messages = match sent {
+        Some(messages) => messages,
+        None => {
+            handover::write_incoming(tx, mover.registry)?;
+            ready(tx, group.id, max)?
+        }
     };
+    if messages.is_empty() {
+        let next = tidy::next_event(tx, group.id)?;
+        let alarm = next.unwrap_or(i64::MAX);
+        mover.registry.alarms.insert(group.id, alarm);
+        return Ok(Look::Nothing(next.map_or(Nothing::Yet, Nothing::Until)));
+    }
     let lease = lease.unwrap_or(group.spec.lease);
-    let deadline = after(tx.now(), lease);
-    let number = next_batch(tx)?;
-    let (grp, last) = (group.id, last.held);
-    tx.run(LEASE, (grp, rows(messages.len()), deadline, number))?;
-    tx.run(REMOVE, (grp, last.rank, last.due, last.seq))?;
+    let terms = Terms {
+        group: group.id,
+        number: next_batch(tx)?,
+        deadline: after(tx.now(), lease),
+    };
+    if just_sent {
+        lease_sent(tx, terms, &messages)?;
+    } else {
+        lease_ready(tx, terms, &messages)?;
+    }
     let count = rows(messages.len());
-    tx.add(Count::Ready.of(grp), -count);
-    tx.add(Count::Leased.of(grp), count);
-    mover.set_alarm(deadline);
-    Ok(Some(Look::Leased(Batch {
-        group: grp,
-        number,
-        deadline,
+    tx.add(Count::Ready.of(group.id), -count);
+    tx.add(Count::Leased.of(group.id), count);
+    mover.set_alarm(terms.deadline);
+    Ok(Look::Leased(Batch {
+        group: group.id,
+        number: terms.number,
+        deadline: terms.deadline,
         lease,
         messages,
-    })))
+    }))
+}
+
+/// What the leases of a batch have in common.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    group: i64,
+    number: i64,
+    deadline: i64,
+}
+
+/// Leases messages that do not lie in their places yet.
+fn lease_sent(tx: &Tx<'_>, terms: Terms, messages: &[Stored]) -> rusqlite::Result<()> {
+    for Stored { held, .. } in messages {
+        let row = (
+            terms.group,
+            terms.deadline,
+            held.seq,
+            terms.number,
+            held.rank,
+            held.due,
+            held.shared,
+        );
+        tx.run(LEASE_SENT, row)?;
+    }
+    Ok(())
+}
+
+/// Leases messages that are the first of the ready ones.
+fn lease_ready(tx: &Tx<'_>, terms: Terms, messages: &[Stored]) -> rusqlite::Result<()> {
+    if let Some(Stored { held: last, .. }) = messages.last() {
+        let count = rows(messages.len());
+        tx.run(LEASE, (terms.group, count, terms.deadline, terms.number))?;
+        tx.run(REMOVE, (terms.group, last.rank, last.due, last.seq))?;
+    }
+    Ok(())
 }
 
 /// The group; a mailbox that is not there is declared.
@@ -223,7 +292,7 @@ pub(super) fn unlease(tx: &Tx<'_>, batch: &Returned) -> Result<(), Failure> {
         };
         mover.put_back(untouched, 0)?;
     }
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(())
 }
 

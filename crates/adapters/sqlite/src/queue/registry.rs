@@ -1,9 +1,10 @@
 //! The groups and listeners of a file, kept in memory by its writer thread.
 //!
 //! Every job begins with [`fresh`], which reads the newest change, unless a job of the same
-//! transaction did and nothing has changed since. When it is not the one that the memory stands at, the changes since are applied; when that one is not there any more (it
-//! was rolled back, or is too long ago), everything is read again. So the memory always agrees
-//! with the transaction, whichever process made the change.
+//! transaction did and nothing has changed since. When it is not the one that the memory stands at,
+//! the changes since are applied; when that one is not there any more (it was rolled back, or is
+//! too long ago), everything is read again. So the memory always agrees with the transaction,
+//! whichever process made the change.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,7 +17,11 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row};
 use statehouse_contracts::{Error, ErrorKind, GroupName, GroupSpec, Pattern, Topic};
 
-use super::{accepted::LastKey, handover::Parking};
+use super::{
+    accepted::LastKey,
+    handover::{Incoming, Touched},
+    slot::Parking,
+};
 use crate::{engine::Tx, error::Failure};
 
 /// One group.
@@ -159,10 +164,14 @@ pub(super) struct Registry {
     listeners: HashMap<i64, i64>,
     /// Until when those who wait for a group will sleep.
     pub(super) alarms: HashMap<i64, i64>,
-    /// Those who wait for messages.
+    /// Those who ask for messages.
     pub(super) parking: Parking,
-    /// The group of each message that the running job has made ready.
-    pub(super) touched: Vec<i64>,
+    /// The jobs that the next two are of, see [`Tx::unit`].
+    unit: u64,
+    /// The groups in which messages were made ready.
+    pub(super) touched: Touched,
+    /// Messages that do not lie in their places yet.
+    pub(super) incoming: Incoming,
     /// What tells that a message's key is not among the older ones.
     pub(super) last_key: LastKey,
 }
@@ -178,8 +187,9 @@ pub(super) fn fresh(tx: &Tx<'_>) -> Result<Rc<RefCell<Registry>>, Failure> {
     let registry = REGISTRY.with(Rc::clone);
     {
         let mut registry = registry.borrow_mut();
-        // A job that failed may have left some.
-        registry.touched.clear();
+        if registry.unit != tx.unit() {
+            registry.begin(tx.unit());
+        }
         let epoch = Some(tx.epoch());
         if COMPARED.get() != epoch {
             registry.catch_up(tx)?;
@@ -199,6 +209,14 @@ pub(super) fn lower_alarm(group: i64, at: i64) {
 }
 
 impl Registry {
+    /// Begins with other jobs: what those before have left is done, or was taken back.
+    fn begin(&mut self, unit: u64) {
+        self.unit = unit;
+        self.touched.clear();
+        self.incoming.clear();
+        self.parking.begin();
+    }
+
     /// The group with this number.
     pub(super) fn group(&self, id: i64) -> Option<Arc<Group>> {
         self.groups.get(&id).cloned()

@@ -58,7 +58,7 @@ pub(super) fn take_in<'p>(
         }
         answers.push(Some(admission));
     }
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(answers)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn take_in_lone(
     let registry = registry::fresh(tx)?;
     let registry = &mut *registry.borrow_mut();
     let admission = take_in_one(tx, registry, rules, message)?;
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(admission)
 }
 
@@ -81,9 +81,9 @@ fn take_in_one(
     rules: Rules,
     message: &Prepared,
 ) -> Result<Admission, Failure> {
-    let route = registry.route(rules.ns, &message.topic);
+    let route = registry.route(rules.ns, &message.original.topic);
     let certain = !route.is_empty() && route.iter().all(|group| group.spec.max_length.is_none());
-    if !certain || message.topic.is_mailbox() {
+    if !certain || message.original.topic.is_mailbox() {
         return take_in_if_room(tx, registry, rules, message, route);
     }
     match accepted::claim(
@@ -103,7 +103,7 @@ fn take_in_one(
 
 fn newly_accepted(message: &Prepared, routed: u64) -> Admission {
     Admission::Accepted(Sent {
-        id: message.id,
+        id: message.original.id,
         routed: Some(routed),
         duplicate_of: None,
     })
@@ -120,14 +120,14 @@ fn take_in_if_room(
     if let Some(earlier) = accepted::find(tx, &mut registry.last_key, rules, message)? {
         return Ok(earlier.answer(message));
     }
-    let new_mailbox = message.topic.is_mailbox()
+    let new_mailbox = message.original.topic.is_mailbox()
         && registry
-            .named(rules.ns, &mailbox_name(&message.topic)?)
+            .named(rules.ns, &mailbox_name(&message.original.topic)?)
             .is_none();
     if route.is_empty() && !new_mailbox && rules.require_route {
         return Ok(Admission::Refused(Error::not_found(format!(
             "no group hears the topic {}",
-            message.topic
+            message.original.topic
         ))));
     }
     for group in route.iter() {
@@ -139,9 +139,9 @@ fn take_in_if_room(
         overflow::make_room(tx, registry, group)?;
     }
     if new_mailbox {
-        declare_mailbox(tx, rules.ns, &message.topic)?;
+        declare_mailbox(tx, rules.ns, &message.original.topic)?;
         registry.catch_up(tx)?;
-        route = registry.route(rules.ns, &message.topic);
+        route = registry.route(rules.ns, &message.original.topic);
     }
     let routed = write(tx, registry, rules, message, &route)?;
     accepted::remember(tx, &mut registry.last_key, rules, message, routed)?;
@@ -173,7 +173,7 @@ fn write(
     let now = tx.now();
     let due = now.saturating_add(message.delay);
     let expires = message.ttl.map(|ttl| due.saturating_add(ttl));
-    if registry.is_heard(rules.ns, &message.topic) {
+    if registry.is_heard(rules.ns, &message.original.topic) {
         broadcast::cast(tx, rules.ns, message, due, expires)?;
     }
     if route.is_empty() {
@@ -200,12 +200,14 @@ fn write(
             shared,
             waits: false,
         };
-        Mover {
+        let mut mover = Mover {
             tx,
             registry,
             group,
+        };
+        if !handover::hold(&mut mover, held, &message.original) {
+            mover.admit(held)?;
         }
-        .admit(held)?;
     }
     Ok(route.len() as u64)
 }
@@ -226,7 +228,7 @@ fn schedule(
         "INSERT OR REPLACE INTO queue_scheduled (ns, id, due, seq, groups)
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute((ns, message.id.0.as_bytes(), due, seq, groups))?;
+    .execute((ns, message.original.id.0.as_bytes(), due, seq, groups))?;
     Ok(())
 }
 
@@ -269,7 +271,7 @@ pub(super) fn cancel(tx: &Tx<'_>, ns: i64, id: MessageId) -> Result<bool, Failur
             .finish(held)?;
         }
     }
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(taken)
 }
 

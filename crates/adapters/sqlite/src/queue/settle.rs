@@ -86,7 +86,7 @@ pub(super) fn settle(
         }
     }
     settled.write(tx)?;
-    handover::wrap_up(tx, registry)?;
+    handover::at_end(tx, registry);
     Ok(outcomes)
 }
 

@@ -14,8 +14,9 @@ CREATE TABLE task_stack (
 -- States: 0 ready, 1 delayed, 2 running, 3 suspended, 4 completed, 5 failed, 6 cancelled.
 -- pending counts the children that have not ended; children says whether it ever had any. resumed
 -- says that the next claim, or the running one, goes on with an attempt that its children had
--- interrupted. nonce is that of the lease; it stays after a complete and a cancel. wake_at is
--- the end of the delay or of the lease. backoff is NULL for the default one.
+-- interrupted. nonce is that of the lease; it stays after a complete and a cancel, and after a
+-- release until the next claim. wake_at is the end of the delay or of the lease. backoff is NULL
+-- for the default one.
 CREATE TABLE task (
     seq INTEGER PRIMARY KEY,
     ns INTEGER NOT NULL,

@@ -73,7 +73,6 @@ type Taking = Pin<Box<dyn Future<Output = Result<Vec<Taken>>> + Send>>;
 /// were, and the attempt does not count.
 struct Handover {
     session: Session,
-    clock: Arc<Clock>,
     taking: Option<Taking>,
 }
 
@@ -81,14 +80,10 @@ impl Handover {
     fn begin(tasks: &SqliteTasks, request: &Arc<ClaimRequest>) -> Self {
         let (session, clock) = (tasks.session.clone(), Arc::clone(&tasks.clock));
         let (of, request) = (session.clone(), Arc::clone(request));
-        let job = {
-            let clock = Arc::clone(&clock);
-            move |tx: &Tx<'_>| take(tx, of.ns, &clock, &request)
-        };
+        let job = move |tx: &Tx<'_>| take(tx, of.ns, &clock, &request);
         let by = session.clone();
         Self {
             session,
-            clock,
             taking: Some(Box::pin(async move {
                 super::write_relaxed(&by, "claim", job).await
             })),
@@ -115,7 +110,7 @@ impl Drop for Handover {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let (session, clock) = (self.session.clone(), Arc::clone(&self.clock));
+        let session = self.session.clone();
         runtime.spawn(async move {
             let Ok(taken) = taking.await else { return };
             let tokens: Vec<Token> = taken.iter().map(|taken| taken.token).collect();
@@ -126,7 +121,7 @@ impl Drop for Handover {
             let job = move |tx: &Tx<'_>| {
                 for token in &tokens {
                     if let Ok(node) = Node::held(tx, ns, *token)?.node() {
-                        release(tx, &clock, &node)?;
+                        node.release(tx)?;
                     }
                 }
                 Ok(())
@@ -136,12 +131,6 @@ impl Drop for Handover {
             }
         });
     }
-}
-
-/// Gives a claim back as it was.
-pub(super) fn release(tx: &Tx<'_>, clock: &Clock, node: &Node) -> rusqlite::Result<TaskState> {
-    let attempt = node.attempt - i64::from(!node.resumed);
-    node.put_back(tx, clock, attempt, node.resumed, None)
 }
 
 /// Leases the newest ready tasks.

@@ -154,6 +154,22 @@ impl Node {
         stack::count(tx, self.stack, state, 1);
     }
 
+    /// Gives the claim back as it was. The nonce stays until the next claim, to tell a repeat.
+    pub(super) fn release(&self, tx: &Tx<'_>) -> rusqlite::Result<TaskState> {
+        tx.prepare_cached(
+            "UPDATE task SET state = ?2, attempt = ?3, wake_at = NULL, worker = NULL
+             WHERE seq = ?1",
+        )?
+        .execute((
+            self.seq,
+            code(TaskState::Ready),
+            self.attempt - i64::from(!self.resumed),
+        ))?;
+        self.recount(tx, TaskState::Ready);
+        stack::wake(tx, self.stack)?;
+        Ok(TaskState::Ready)
+    }
+
     /// Puts it back to its place, ready now or after `due`. `resumed`: the attempt goes on.
     pub(super) fn put_back(
         &self,

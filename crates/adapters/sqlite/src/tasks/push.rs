@@ -3,7 +3,6 @@
 use std::{collections::HashSet, time::Duration};
 
 use rusqlite::OptionalExtension;
-use sha2::{Digest, Sha256};
 use statehouse_contracts::{
     Backoff, Error, ErrorKind, NewTask, OpId, Push, Pushed, Result, StackName, TaskId, TaskState,
 };
@@ -36,7 +35,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(push: Push) -> Result<Self> {
         check(&push)?;
-        let op = push.op_id.clone().map(|op_id| (op_id, fingerprint(&push)));
+        let op = push.op_id.clone().map(|op_id| (op_id, push.fingerprint()));
         Ok(Self {
             parent: push.parent.as_ref().map(Token::open).transpose()?,
             stack: push.stack,
@@ -80,23 +79,6 @@ fn check(push: &Push) -> Result<()> {
     Ok(())
 }
 
-/// What the push is about. Ids are not part of it: a caller that has them made anew for the
-/// repeat gets the first ones.
-fn fingerprint(push: &Push) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    add(push.stack.as_str().as_bytes());
-    for task in &push.tasks {
-        add(task.kind.as_str().as_bytes());
-        add(task.content_type.as_str().as_bytes());
-        add(&task.payload);
-    }
-    hash.finalize().into()
-}
-
 /// A backoff as text: initial and max in microseconds around the factor, and whether it jitters.
 /// None for the default.
 fn backoff_text(backoff: &Backoff) -> Option<String> {
@@ -133,6 +115,9 @@ pub(super) fn push(
     clock: &Clock,
     push: &Prepared,
 ) -> Result<Vec<Pushed>, Failure> {
+    if push.tasks.is_empty() {
+        return Ok(Vec::new());
+    }
     let ns = session.ns;
     let repeat = push
         .op
@@ -142,9 +127,6 @@ pub(super) fn push(
         && let Some(first) = repeat.find(tx, ns, session.config().op_window)?
     {
         return Ok(first);
-    }
-    if push.tasks.is_empty() {
-        return Ok(Vec::new());
     }
     let parent = match push.parent {
         Some(token) => Some(Node::held(tx, ns, token)?.node()?),

@@ -13,7 +13,6 @@ use statehouse_contracts::{
 };
 
 use super::{
-    claim,
     clock::Clock,
     node::{self, Held, Next, Node},
     push::parse_backoff,
@@ -144,7 +143,7 @@ fn settle_one(
             Settled::now(node.fail_attempt(tx, clock, error, nonce, next)?)
         }
         Act::Extend(length) => extend(tx, clock, &node, *length)?,
-        Act::Release => Settled::now(claim::release(tx, clock, &node)?),
+        Act::Release => Settled::now(node.release(tx)?),
     };
     Ok(Ok(settled))
 }
@@ -160,7 +159,8 @@ fn is_repeat(tx: &Tx<'_>, node: &Node, item: &Item) -> rusqlite::Result<bool> {
             .query_row((node.seq, item.token.nonce), |_| Ok(()))
             .optional()
             .map(|found| found.is_some()),
-        Act::Extend(_) | Act::Release => Ok(false),
+        Act::Release => Ok(node.state == TaskState::Ready && node.nonce == Some(item.token.nonce)),
+        Act::Extend(_) => Ok(false),
     }
 }
 

@@ -342,3 +342,62 @@ async fn a_read_that_panics_or_writes_fails_and_frees_its_connection() {
     engine.write(|tx| insert(tx, 1)).await.unwrap();
     assert_eq!(ids(&engine).await, [1]);
 }
+
+/// Writes a row for the jobs before it, and refuses where one of them has written item 13.
+fn sum_up(tx: &Tx<'_>) -> Result<(), EngineError> {
+    let (count, unlucky): (i64, bool) = tx
+        .prepare_cached("SELECT count(*), coalesce(max(id = 13), 0) FROM item WHERE id < 100")?
+        .query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tx.prepare_cached("INSERT OR IGNORE INTO item (id) VALUES (?1)")?
+        .execute([100 + count])?;
+    if unlucky { Err(refused()) } else { Ok(()) }
+}
+
+#[tokio::test]
+async fn what_is_left_to_the_end_comes_after_all_jobs_of_the_group() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let gate = hold(&engine);
+    let receipts: Vec<_> = (0..3)
+        .map(|id| {
+            let job = move |tx: &Tx<'_>| {
+                tx.at_end(sum_up);
+                insert(tx, id)?;
+                Ok::<_, EngineError>(tx.unit())
+            };
+            engine.submit(job).unwrap()
+        })
+        .collect();
+    drop(gate);
+    let mut units = Vec::new();
+    for receipt in receipts {
+        units.push(receipt.await.unwrap());
+    }
+    units.dedup();
+    assert_eq!(units.len(), 1);
+    assert_eq!(ids(&engine).await, [0, 1, 2, 103]);
+}
+
+#[tokio::test]
+async fn a_job_whose_end_fails_fails_alone() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let gate = hold(&engine);
+    let receipts: Vec<_> = [11, 13, 17]
+        .map(|id| {
+            let job = move |tx: &Tx<'_>| {
+                tx.at_end(sum_up);
+                insert(tx, id)
+            };
+            engine.submit(job).unwrap()
+        })
+        .into();
+    drop(gate);
+    let mut answers = Vec::new();
+    for receipt in receipts {
+        answers.push(receipt.await);
+    }
+    assert_eq!(answers, [Ok(11), Err(refused()), Ok(17)]);
+    assert_eq!(ids(&engine).await, [11, 17, 101, 102]);
+    assert_eq!(count(&engine).await, 2);
+}

@@ -111,7 +111,10 @@ async fn each_settle_of_a_batch_has_its_own_answer() {
     let batch = vec![
         release(&a.lease.token),
         release(&unknown),
-        release(&a.lease.token),
+        TaskSettle::Extend {
+            token: a.lease.token.clone(),
+            lease: Duration::from_secs(1),
+        },
         release(&b.lease.token),
     ];
     let answers = bench.tasks.settle(batch).await.unwrap();

@@ -1,6 +1,6 @@
 //! Messages that a group gave up on.
 
-use statehouse_contracts::{ConsumerExt, DeadLetter, ErrorKind, MessageId};
+use statehouse_contracts::{ConsumerExt, DeadLetter, ErrorKind, MessageId, Settle, SettleAction};
 
 use crate::case::case;
 use crate::cases::desk::{Desk, group, text};
@@ -13,6 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(after_its_deliveries_a_message_does_not_come_back),
         shown(case!(a_message_that_is_nacked_too_often_is_a_dead_letter)),
         shown(case!(a_message_whose_leases_end_too_often_is_a_dead_letter)),
+        shown(case!(a_nack_without_a_word_is_told_as_such)),
         shown(case!(a_consumer_may_make_a_dead_letter_at_once)),
         shown(case!(one_delivery_may_be_all)),
         shown(case!(the_last_ten_errors_are_kept)),
@@ -100,6 +101,22 @@ async fn a_message_whose_leases_end_too_often_is_a_dead_letter(cx: Context) -> O
     let expected = [(1, "lease expired"), (2, "lease expired")];
     ensure_eq(errors(&letters[0]), expected, "the errors")?;
     desk.is_empty().await
+}
+
+async fn a_nack_without_a_word_is_told_as_such(cx: Context) -> Outcome {
+    let desk = with_deliveries(&cx, 1).await?;
+    desk.send(text("a")).await?;
+    let delivery = desk.next().await?;
+    let settle = Settle {
+        token: delivery.lease.token,
+        action: SettleAction::Nack {
+            delay: None,
+            error: None,
+        },
+    };
+    desk.consumer.settle_one(settle).await?;
+    let letters = desk.dead(1).await?;
+    ensure_eq(errors(&letters[0]), [(1, "nacked")], "the errors")
 }
 
 async fn a_consumer_may_make_a_dead_letter_at_once(cx: Context) -> Outcome {

@@ -28,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(starting_at_the_earliest_is_refused).consumer(|c| !c.start_earliest),
         case!(keeping_expired_messages_is_refused).consumer(|c| !c.expired_dead_letters),
         case!(priorities_are_refused).consumer(|c| c.priorities <= 1),
+        case!(equal_priorities_are_refused).consumer(|c| c.priorities > 1 && !c.equal_priorities),
         case!(a_group_gets_what_its_pattern_matches),
         case!(groups_do_not_share_attempts),
     ]
@@ -87,6 +88,7 @@ fn changes(base: &GroupSpec, can: &ConsumerCapability) -> Vec<(&'static str, Gro
         changed != base
             && match *field {
                 "start" => can.start_earliest,
+                "priorities" => can.equal_priorities,
                 "max_length" => can.overflow_reject,
                 "overflow" => can.overflow_drop_oldest,
                 "expired" => can.expired_dead_letters,
@@ -218,6 +220,10 @@ async fn keeping_expired_messages_is_refused(cx: Context) -> Outcome {
 
 async fn priorities_are_refused(cx: Context) -> Outcome {
     is_unsupported(&cx, |spec| spec.priorities = true).await
+}
+
+async fn equal_priorities_are_refused(cx: Context) -> Outcome {
+    is_unsupported(&cx, |spec| spec.priorities = false).await
 }
 
 async fn a_group_gets_what_its_pattern_matches(cx: Context) -> Outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
-use statehouse_contracts::{Consumer, ConsumerExt, ErrorKind, Message, Receive};
+use statehouse_contracts::{Consumer, ConsumerExt, ErrorKind, KeyBlocking, Message, Receive};
 use tokio::sync::Mutex;
 
 use crate::case::case;
@@ -17,11 +17,13 @@ pub(crate) fn cases() -> Vec<Case> {
     let both = |case: Case| {
         case.consumer(|c| c.keys_with_priorities && c.strict_priorities && c.priorities > 1)
     };
+    let only_the_key = |case: Case| keys(case).consumer(|c| c.key_blocking == KeyBlocking::Key);
     vec![
         keys(case!(messages_of_a_key_come_one_at_a_time)),
-        keys(case!(one_receive_takes_one_message_of_each_key)),
-        keys(case!(a_leased_head_blocks_only_its_key)),
-        keys(case!(a_retry_blocks_only_its_key)).consumer(|c| c.nack_delay),
+        only_the_key(case!(one_receive_takes_one_message_of_each_key)),
+        only_the_key(case!(a_leased_head_blocks_only_its_key)),
+        only_the_key(case!(a_retry_blocks_only_its_key)).consumer(|c| c.nack_delay),
+        keys(case!(a_blocked_key_holds_up_no_message_without_one)),
         keys(case!(a_lease_that_ends_keeps_the_order_of_its_key)),
         keys(case!(a_dead_letter_frees_its_key)),
         keys(case!(a_message_that_used_up_its_deliveries_frees_its_key)),
@@ -85,6 +87,17 @@ async fn a_leased_head_blocks_only_its_key(cx: Context) -> Outcome {
     .await?;
     let head = desk.next_says("k1").await?;
     desk.all_say(&["l1", "free"]).await?;
+    desk.stays_empty().await?;
+    desk.ack(&head).await?;
+    desk.all_say(&["k2"]).await
+}
+
+async fn a_blocked_key_holds_up_no_message_without_one(cx: Context) -> Outcome {
+    let desk = Desk::new(&cx).await?;
+    desk.send_all([keyed("k", "k1"), keyed("k", "k2")]).await?;
+    let head = desk.next_says("k1").await?;
+    desk.send_all([text("a"), text("b")]).await?;
+    desk.all_say(&["a", "b"]).await?;
     desk.stays_empty().await?;
     desk.ack(&head).await?;
     desk.all_say(&["k2"]).await

@@ -179,7 +179,7 @@ async fn a_failed_item_stops_the_later_items_of_its_key(cx: Context) -> Outcome 
     expect_kind(answers.remove(0), ErrorKind::Conflict)?;
     answers.remove(0)?;
     answers.remove(0)?;
-    desk.all_say(&["k1", "l1", "free"]).await
+    desk.all_say_across_keys(&["k1", "l1", "free"]).await
 }
 
 fn letter(agent: &str) -> Message {

@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(a_delay_is_refused).producer(|c| c.max_delay.is_none()),
         cancels(case!(a_cancelled_message_is_seen_by_no_group)),
         cancels(case!(a_message_is_cancelled_once)),
+        cancels(case!(of_one_id_the_last_is_cancelled)).producer(|c| c.dedup_window.is_some()),
         cancels(case!(what_is_due_cannot_be_cancelled)),
         cancels(case!(what_is_unknown_cannot_be_cancelled)),
         case!(cancelling_is_refused).producer(|c| !c.cancel),
@@ -146,6 +147,30 @@ async fn a_message_is_cancelled_once(cx: Context) -> Outcome {
         !desk.producer.cancel(sent.id).await?,
         "the second finds nothing",
     )
+}
+
+async fn of_one_id_the_last_is_cancelled(cx: Context) -> Outcome {
+    let desk = Desk::new(&cx).await?;
+    // Long enough that a busy machine does not let it become due before it is cancelled.
+    let delay = desk.timing.delay + Duration::from_secs(1);
+    let id = MessageId::random();
+    for key in ["first", "last"] {
+        let message = Message {
+            id,
+            idempotency_key: Some(key.to_owned()),
+            ..delayed(delay, key)
+        };
+        ensure_eq(
+            desk.send(message).await?.duplicate_of,
+            None,
+            "duplicate_of with a key of its own",
+        )?;
+    }
+    ensure(desk.producer.cancel(id).await?, "the last is taken back")?;
+    let delivery = desk.next_within(delay + desk.timing.late).await?;
+    ensure_eq(said(&delivery), "first", "what comes all the same")?;
+    desk.ack(&delivery).await?;
+    desk.stays_empty().await
 }
 
 async fn what_is_due_cannot_be_cancelled(cx: Context) -> Outcome {

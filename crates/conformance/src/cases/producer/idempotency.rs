@@ -64,6 +64,7 @@ async fn a_repeated_key_answers_the_first_id(cx: Context) -> Outcome {
         Some(first.id),
         "duplicate_of of a repeat",
     )?;
+    ensure_eq(again.id, first.id, "the id that a repeat answers")?;
     let got = desk.next().await?;
     ensure_eq(got.message().id, first.id, "the id that was received")?;
     desk.stays_empty().await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use statehouse_contracts::{ErrorKind, RollbackTo, StateManagerExt, Write};
 
 use crate::case::case;
-use crate::cases::shelf::{BRIEF, LONG, Shelf, append, delete, key, notes, put, put_for};
+use crate::cases::shelf::{BRIEF, LONG, Shelf, append, delete, key, line, notes, put, put_for};
 use crate::{Case, Context, Outcome, ensure, ensure_eq, eventually, expect_kind};
 
 /// The longest sweep that a case waits for.
@@ -17,6 +17,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(a_record_is_live_until_it_expires),
         case!(an_expired_record_reads_as_absent),
         case!(an_expired_record_is_not_listed),
+        case!(an_expired_record_is_listed_as_its_tombstone_at_once),
+        case!(an_expired_record_is_exported_as_its_tombstone_at_once).state(|c| c.import_export),
         case!(the_next_write_writes_the_tombstone_first),
         case!(the_tombstone_is_written_once),
         case!(an_append_to_an_expired_record_begins_anew),
@@ -68,6 +70,26 @@ async fn an_expired_record_is_not_listed(cx: Context) -> Outcome {
         .await?;
     shelf.until_absent("k").await?;
     ensure_eq(shelf.ids(notes()).await?, ["l"], "what is listed")
+}
+
+async fn an_expired_record_is_listed_as_its_tombstone_at_once(cx: Context) -> Outcome {
+    let shelf = Shelf::new(&cx).await?;
+    shelf.write(put_for("k", "a", BRIEF)).await?;
+    shelf.until_absent("k").await?;
+    let mut query = notes();
+    query.tombstones = true;
+    let page = shelf.state.list(query).await?;
+    let listed: Vec<String> = page.items.iter().map(line).collect();
+    ensure_eq(listed, ["2 expired"], "what is listed")
+}
+
+async fn an_expired_record_is_exported_as_its_tombstone_at_once(cx: Context) -> Outcome {
+    let shelf = Shelf::new(&cx).await?;
+    shelf.write(put_for("k", "a", BRIEF)).await?;
+    shelf.until_absent("k").await?;
+    let page = shelf.state.export(0, None).await?;
+    let exported: Vec<String> = page.items.iter().map(line).collect();
+    ensure_eq(exported, ["2 expired"], "what is exported")
 }
 
 async fn the_next_write_writes_the_tombstone_first(cx: Context) -> Outcome {

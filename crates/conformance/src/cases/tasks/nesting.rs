@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(an_empty_push_leaves_its_parent_alone),
         case!(a_refused_push_leaves_its_parent_alone),
         case!(a_repeated_push_with_a_parent_answers_the_first_result),
+        case!(repeating_a_push_with_a_parent_needs_its_op_id),
         case!(a_child_that_was_there_before_is_a_conflict),
         case!(a_cancelled_parent_cannot_push),
         case!(resuming_is_no_attempt),
@@ -175,6 +176,18 @@ async fn a_repeated_push_with_a_parent_answers_the_first_result(cx: Context) -> 
     )?;
     yard.stands("p", TaskState::Running).await?;
     yard.complete(&resumed).await
+}
+
+async fn repeating_a_push_with_a_parent_needs_its_op_id(cx: Context) -> Outcome {
+    let yard = Yard::with(&cx, [task("parent")]).await?;
+    let parent = yard.next_is("parent").await?;
+    let push = Push {
+        parent: Some(parent.lease.token.clone()),
+        ..yard.batch([task("child")])
+    };
+    yard.tasks.push(push.clone()).await?;
+    expect_kind(yard.tasks.push(push).await, ErrorKind::LeaseLost)?;
+    yard.all_are(&["child", "parent"]).await
 }
 
 async fn a_child_that_was_there_before_is_a_conflict(cx: Context) -> Outcome {

@@ -1,7 +1,7 @@
 //! Pushing.
 
 use statehouse_contracts::{
-    ContentType, ErrorKind, NewTask, OpId, Push, StackDepth, TaskStackExt, TaskState,
+    ContentType, ErrorKind, NewTask, OpId, Push, StackDepth, TaskId, TaskStackExt, TaskState,
 };
 
 use crate::case::case;
@@ -20,6 +20,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(a_conflict_refuses_the_whole_push),
         case!(one_id_twice_in_a_push_is_refused),
         case!(a_repeated_op_id_answers_the_first_result),
+        case!(a_repeated_op_id_answers_the_first_ids),
+        case!(an_op_id_with_another_push_is_a_conflict),
         case!(a_failed_push_leaves_no_op_id_behind),
         case!(an_id_is_of_its_namespace_only),
         case!(any_id_is_a_task_of_its_own),
@@ -168,6 +170,55 @@ async fn a_repeated_op_id_answers_the_first_result(cx: Context) -> Outcome {
         first,
         "the answer to the repeat",
     )?;
+    yard.is_empty().await
+}
+
+async fn a_repeated_op_id_answers_the_first_ids(cx: Context) -> Outcome {
+    let yard = Yard::new(&cx).await?;
+    let push = Push {
+        op_id: Some(OpId::random()),
+        ..yard.batch([task("a")])
+    };
+    let mut again = push.clone();
+    again.tasks[0].id = TaskId::random();
+    let first = yard.tasks.push(push).await?;
+    ensure_eq(
+        yard.tasks.push(again).await?,
+        first,
+        "the answer to a repeat with a new id",
+    )?;
+    yard.all_are(&["a"]).await?;
+    yard.is_empty().await
+}
+
+async fn an_op_id_with_another_push_is_a_conflict(cx: Context) -> Outcome {
+    let yard = Yard::new(&cx).await?;
+    let push = Push {
+        op_id: Some(OpId::random()),
+        ..yard.batch([task("a")])
+    };
+    yard.tasks.push(push.clone()).await?;
+    let payload = NewTask {
+        payload: "other".into(),
+        ..task("b")
+    };
+    let kind = NewTask {
+        kind: "other".parse()?,
+        ..task("b")
+    };
+    for tasks in [vec![payload], vec![kind], vec![task("a"), task("b")]] {
+        let other = Push {
+            tasks,
+            ..push.clone()
+        };
+        expect_kind(yard.tasks.push(other).await, ErrorKind::Conflict)?;
+    }
+    let elsewhere = Push {
+        stack: stack("other"),
+        ..push
+    };
+    expect_kind(yard.tasks.push(elsewhere).await, ErrorKind::Conflict)?;
+    yard.all_are(&["a"]).await?;
     yard.is_empty().await
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(extending_moves_the_end),
         case!(a_released_task_is_ready_at_its_old_place),
         case!(a_release_does_not_count_the_attempt),
+        case!(repeating_a_release_is_ok_until_the_next_claim),
         case!(a_released_claim_is_lost),
         case!(each_settle_is_answered_for_itself),
         case!(a_token_that_was_never_given_is_refused),
@@ -182,12 +183,27 @@ async fn a_release_does_not_count_the_attempt(cx: Context) -> Outcome {
     yard.all_are(&["a"]).await
 }
 
+async fn repeating_a_release_is_ok_until_the_next_claim(cx: Context) -> Outcome {
+    let yard = Yard::with(&cx, [task("a")]).await?;
+    let claim = yard.next_is("a").await?;
+    for _ in 0..3 {
+        yard.tasks.release(&claim.lease).await?;
+    }
+    yard.stands("a", TaskState::Ready).await?;
+    let again = yard.next_is("a").await?;
+    ensure_eq(again.task.attempt, 1, "the attempt")?;
+    expect_kind(yard.tasks.release(&claim.lease).await, ErrorKind::LeaseLost)?;
+    yard.stands("a", TaskState::Running).await?;
+    yard.tasks.release(&again.lease).await?;
+    expect_kind(yard.tasks.release(&claim.lease).await, ErrorKind::LeaseLost)?;
+    yard.all_are(&["a"]).await
+}
+
 async fn a_released_claim_is_lost(cx: Context) -> Outcome {
     let yard = Yard::with(&cx, [task("a")]).await?;
     let claim = yard.next_is("a").await?;
     yard.tasks.release(&claim.lease).await?;
     let again = yard.next_is("a").await?;
-    // Repeating the release itself may be recognised.
     let extended = yard
         .tasks
         .extend(&claim.lease, yard.timing.long_lease)

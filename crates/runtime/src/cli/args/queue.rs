@@ -60,6 +60,9 @@ pub enum QueueCommand {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Go on from the cursor of an earlier list
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
     /// Put dead letters back
     Redrive {

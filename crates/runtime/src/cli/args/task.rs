@@ -61,6 +61,9 @@ pub enum TaskCommand {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Go on from the cursor of an earlier list
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
     /// Print how many tasks the stacks hold
     Depth {

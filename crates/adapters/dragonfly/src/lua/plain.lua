@@ -1,0 +1,2 @@
+-- How scripts reach the server.
+local call = redis.call

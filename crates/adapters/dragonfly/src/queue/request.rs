@@ -1,0 +1,187 @@
+//! What the script that takes messages in is asked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::types::{Key, Value};
+use statehouse_contracts::{Result, SendOptions};
+
+use super::prepare::Prepared;
+use super::registry::{Group, Registry, Route};
+use super::reply::{Reply, senseless};
+use super::{Desk, scripts};
+use crate::keys::Keys;
+use crate::rounds::Call;
+use crate::time::micros;
+
+/// The keys of what was accepted within the window, which two take in turns.
+pub(super) fn accepted_keys(keys: &Keys, window: Duration) -> [Key; 2] {
+    let name = window.as_millis().to_string();
+    [0, 1].map(|turn| keys.of("accepted", &format!("{name}:{turn}")).into())
+}
+
+/// What a script is asked.
+pub(super) struct Request {
+    pub(super) keys: Vec<Key>,
+    pub(super) arguments: Vec<Value>,
+    /// How many groups each message reaches.
+    pub(super) routes: Vec<usize>,
+    pub(super) groups: Vec<Arc<Group>>,
+}
+
+impl Request {
+    /// Asks for `messages` to be taken in, as `registry` routes them: as one batch, or `apart`, so
+    /// that none waits for another of its ordering key.
+    pub(super) fn new(
+        desk: &Desk,
+        options: SendOptions,
+        registry: &Registry,
+        messages: &[&Prepared],
+        apart: bool,
+    ) -> Self {
+        let mut routes = Routes::default();
+        let found: Vec<(Route, Arc<str>)> = messages
+            .iter()
+            .map(|message| routes.of(registry, message))
+            .collect();
+        let window = desk.session.config().message_window;
+        let mut keys = desk.queue.shared_keys();
+        keys.extend(accepted_keys(&desk.session.keys, window));
+        let mut arguments: Vec<Value> = vec![
+            registry.epoch.as_str().into(),
+            micros(window).max(1).to_string().into(),
+            format!(
+                "{}{}",
+                if options.require_route { "r" } else { "" },
+                if apart { "a" } else { "" }
+            )
+            .into(),
+            routes.groups.len().to_string().into(),
+        ];
+        for group in &routes.groups {
+            keys.extend_from_slice(&group.keys);
+            arguments.push(group.promise.clone());
+        }
+        for (message, (_, numbers)) in messages.iter().zip(&found) {
+            keys.extend(message.schedule.clone());
+            arguments.extend([
+                format!("{}{numbers}", message.head).into(),
+                message.idempotency_key.clone().into(),
+                message.remembered.clone().into(),
+                message.stored.clone().into(),
+            ]);
+        }
+        Self {
+            keys,
+            arguments,
+            routes: found.iter().map(|(route, _)| route.len()).collect(),
+            groups: routes.groups,
+        }
+    }
+}
+
+/// What became of messages.
+pub(super) struct Took {
+    /// The answer to each, and how many groups it reaches.
+    pub(super) answers: Vec<(Bytes, usize)>,
+    /// The groups that answers name by number, from 1.
+    pub(super) groups: Arc<[Arc<Group>]>,
+}
+
+impl Request {
+    /// Sends them; `None` when the groups are not those of the server any more.
+    pub(super) async fn send(self, desk: &Desk) -> Result<Option<Took>> {
+        let client = &desk.store().client;
+        let answer = client.script("send", &scripts::SEND, self.keys, self.arguments);
+        let mut reply = Reply::new(answer.await?);
+        let mut answers = Vec::with_capacity(self.routes.len());
+        for routed in self.routes {
+            let answer = reply.bytes()?.ok_or_else(senseless)?;
+            if answer.first() == Some(&b'S') {
+                return Ok(None);
+            }
+            answers.push((answer, routed));
+        }
+        Ok(Some(Took {
+            answers,
+            groups: self.groups.into(),
+        }))
+    }
+}
+
+/// A message that is sent alone, and travels with others that are.
+pub(super) struct Alone {
+    pub(super) desk: Desk,
+    pub(super) registry: Arc<Registry>,
+    pub(super) message: Arc<Prepared>,
+    pub(super) options: SendOptions,
+}
+
+impl Call for Alone {
+    /// Whether a route is required, and the epoch of the groups.
+    type Lane = (bool, String);
+    type Answer = Option<Took>;
+
+    const MOST: usize = 1 << 20;
+
+    fn weight(&self) -> usize {
+        /// What one costs beside its bytes.
+        const EACH: usize = 4 << 10;
+        self.message.stored.len() + EACH
+    }
+
+    async fn make(calls: Vec<Self>) -> Result<Vec<Option<Took>>> {
+        let Some(first) = calls.first() else {
+            return Ok(Vec::new());
+        };
+        let messages: Vec<&Prepared> = calls.iter().map(|call| &*call.message).collect();
+        let request = Request::new(&first.desk, first.options, &first.registry, &messages, true);
+        let Some(took) = request.send(&first.desk).await? else {
+            return Ok(calls.iter().map(|_| None).collect());
+        };
+        let one = |answer| {
+            Some(Took {
+                answers: vec![answer],
+                groups: Arc::clone(&took.groups),
+            })
+        };
+        Ok(took.answers.into_iter().map(one).collect())
+    }
+}
+
+/// The groups that some messages reach, numbered from 1.
+#[derive(Default)]
+struct Routes {
+    groups: Vec<Arc<Group>>,
+    numbers: HashMap<String, usize>,
+    /// The last route, which the next message often shares, and its numbers.
+    last: Option<(Route, Arc<str>)>,
+}
+
+impl Routes {
+    fn of(&mut self, registry: &Registry, message: &Prepared) -> (Route, Arc<str>) {
+        let route = registry.route(&message.topic);
+        if let Some(last) = &self.last
+            && Arc::ptr_eq(&last.0, &route)
+        {
+            return last.clone();
+        }
+        let numbers: Vec<String> = route
+            .iter()
+            .map(|group| self.number(group).to_string())
+            .collect();
+        let found: (Route, Arc<str>) = (route, numbers.join(",").into());
+        self.last = Some(found.clone());
+        found
+    }
+
+    fn number(&mut self, group: &Arc<Group>) -> usize {
+        let groups = &mut self.groups;
+        *self.numbers.entry(group.id.clone()).or_insert_with(|| {
+            groups.push(Arc::clone(group));
+            groups.len()
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! Calls of many callers in one round trip.
+//!
+//! A call sets out at once while nothing of its lane is under way. What is called meanwhile waits
+//! until that has come back, and then travels together. So a lone caller waits for nobody, and many
+//! callers share what a script and a sync of the disk cost: with more than one round trip under way
+//! they would be spread over more syncs.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use statehouse_contracts::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+/// A round trip that failed after so long is not followed by others: who waits has waited enough.
+const LONG: Duration = Duration::from_secs(1);
+
+/// A call that can travel with others.
+pub(crate) trait Call: Send + Sized + 'static {
+    /// What those that travel together have in common.
+    type Lane: Clone + Eq + Hash + Send + 'static;
+    /// What comes back. One that nobody waits for any more is dropped.
+    type Answer: Send + 'static;
+
+    /// The most weight of a round trip, unless one call alone has more.
+    const MOST: usize;
+
+    /// How much of the round trip it takes.
+    fn weight(&self) -> usize;
+
+    /// Makes the round trip; one answer per call, in the same order.
+    fn make(calls: Vec<Self>) -> impl Future<Output = Result<Vec<Self::Answer>>> + Send;
+}
+
+struct Waiting<C: Call> {
+    call: C,
+    answer: oneshot::Sender<Result<C::Answer>>,
+}
+
+/// Who waits in each lane that has a round trip under way.
+type Lanes<C> = HashMap<<C as Call>::Lane, VecDeque<Waiting<C>>>;
+
+/// The round trips of one sort of calls.
+pub(crate) struct Rounds<C: Call> {
+    lanes: Arc<Mutex<Lanes<C>>>,
+}
+
+impl<C: Call> Default for Rounds<C> {
+    fn default() -> Self {
+        Self {
+            lanes: Arc::default(),
+        }
+    }
+}
+
+impl<C: Call> fmt::Debug for Rounds<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rounds({} lanes)", self.lanes.lock().len())
+    }
+}
+
+impl<C: Call> Rounds<C> {
+    /// Makes a call. When this is dropped, the call may still be made.
+    ///
+    /// # Errors
+    /// Those of the round trip. What was not under way when the server fell silent has done nothing.
+    pub(crate) async fn call(&self, lane: C::Lane, call: C) -> Result<C::Answer> {
+        let (answer, question) = oneshot::channel();
+        let sets_out = {
+            let mut lanes = self.lanes.lock();
+            let sets_out = !lanes.contains_key(&lane);
+            let waiting = lanes.entry(lane.clone()).or_default();
+            waiting.push_back(Waiting { call, answer });
+            sets_out
+        };
+        if sets_out {
+            let turns = Turns {
+                lanes: Arc::clone(&self.lanes),
+                lane,
+                over: false,
+            };
+            tokio::spawn(turns.take());
+        }
+        let given_up = |_| Err(Error::internal("a round trip was given up"));
+        question.await.unwrap_or_else(given_up)
+    }
+}
+
+/// One round trip of a lane after the other, until nobody waits.
+struct Turns<C: Call> {
+    lanes: Arc<Mutex<Lanes<C>>>,
+    lane: C::Lane,
+    over: bool,
+}
+
+impl<C: Call> Turns<C> {
+    async fn take(mut self) {
+        loop {
+            // Those who were just answered often call again, and can come along.
+            tokio::task::yield_now().await;
+            let Some(waiting) = self.next() else { break };
+            let begun = Instant::now();
+            let (calls, callers): (Vec<C>, Vec<_>) = waiting
+                .into_iter()
+                .map(|waiting| (waiting.call, waiting.answer))
+                .unzip();
+            // A caller who has gone drops the answer.
+            match C::make(calls).await {
+                Ok(answers) if answers.len() == callers.len() => {
+                    for (caller, answer) in callers.into_iter().zip(answers) {
+                        let _ = caller.send(Ok(answer));
+                    }
+                }
+                Ok(_) => tell_all(callers, &Error::internal("a round trip lost an answer")),
+                Err(error) => {
+                    if error.kind() == ErrorKind::Unavailable && begun.elapsed() >= LONG {
+                        self.turn_away(&error);
+                    }
+                    tell_all(callers, &error);
+                }
+            }
+        }
+    }
+
+    /// Those who travel next; `None` when this is over, since nobody waits.
+    fn next(&mut self) -> Option<Vec<Waiting<C>>> {
+        let mut lanes = self.lanes.lock();
+        let waiting = lanes.get_mut(&self.lane)?;
+        let (mut taken, mut weight) = (Vec::new(), 0_usize);
+        while let Some(first) = waiting.front() {
+            let gone = first.answer.is_closed();
+            weight = weight.saturating_add(if gone { 0 } else { first.call.weight() });
+            if !gone && !taken.is_empty() && weight > C::MOST {
+                break;
+            }
+            taken.extend(waiting.pop_front().filter(|_| !gone));
+        }
+        if taken.is_empty() {
+            self.over = true;
+            lanes.remove(&self.lane);
+            return None;
+        }
+        Some(taken)
+    }
+
+    fn turn_away(&self, error: &Error) {
+        let waiting = match self.lanes.lock().get_mut(&self.lane) {
+            Some(waiting) => std::mem::take(waiting),
+            None => return,
+        };
+        let waiting = waiting.into_iter().map(|waiting| waiting.answer);
+        tell_all(waiting, &error.replicate().with_ambiguous(false));
+    }
+}
+
+impl<C: Call> Drop for Turns<C> {
+    fn drop(&mut self) {
+        if !self.over {
+            // Whoever waits is given up.
+            let waiting = self.lanes.lock().remove(&self.lane);
+            drop(waiting);
+        }
+    }
+}
+
+fn tell_all<A>(callers: impl IntoIterator<Item = oneshot::Sender<Result<A>>>, error: &Error) {
+    for caller in callers {
+        // A caller who has gone misses it.
+        let _ = caller.send(Err(error.replicate()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// A call that comes back, with how many travelled, when it is let.
+    struct Slow {
+        weight: usize,
+        lets: Arc<Semaphore>,
+        fails: bool,
+    }
+
+    impl Call for Slow {
+        type Lane = &'static str;
+        type Answer = usize;
+
+        const MOST: usize = 10;
+
+        fn weight(&self) -> usize {
+            self.weight
+        }
+
+        async fn make(calls: Vec<Self>) -> Result<Vec<usize>> {
+            let let_go = calls[0].lets.acquire().await;
+            let_go.expect("the semaphore stays open").forget();
+            if calls.iter().any(|call| call.fails) {
+                return Err(Error::internal("as told"));
+            }
+            Ok(vec![calls.len(); calls.len()])
+        }
+    }
+
+    /// Calls with these weights, in this order, each in a task of its own.
+    async fn start(
+        rounds: &Arc<Rounds<Slow>>,
+        lets: &Arc<Semaphore>,
+        weights: &[usize],
+    ) -> Vec<tokio::task::JoinHandle<Result<usize>>> {
+        let mut tasks = Vec::new();
+        for weight in weights.iter().copied() {
+            let call = Slow {
+                weight,
+                lets: Arc::clone(lets),
+                fails: weight == 0,
+            };
+            let rounds = Arc::clone(rounds);
+            tasks.push(tokio::spawn(async move { rounds.call("lane", call).await }));
+            // The first sets out before the second calls.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        tasks
+    }
+
+    #[tokio::test]
+    async fn who_waits_travels_together_up_to_the_most() {
+        let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
+        let tasks = start(&rounds, &lets, &[1, 4, 4, 4, 20]).await;
+        lets.add_permits(10);
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap().unwrap());
+        }
+        assert_eq!(answers, [1, 2, 2, 1, 1]);
+        while !rounds.lanes.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_to_all_who_travelled() {
+        let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
+        let tasks = start(&rounds, &lets, &[1, 0, 1]).await;
+        lets.add_permits(10);
+        let mut well = Vec::new();
+        for task in tasks {
+            well.push(task.await.unwrap().is_ok());
+        }
+        assert_eq!(well, [true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_does_not_travel() {
+        let (rounds, lets) = (Arc::default(), Arc::new(Semaphore::new(0)));
+        let mut tasks = start(&rounds, &lets, &[1, 1, 1]).await;
+        let gone = tasks.remove(1);
+        gone.abort();
+        assert!(gone.await.is_err());
+        lets.add_permits(10);
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), 1);
+        }
+    }
+}

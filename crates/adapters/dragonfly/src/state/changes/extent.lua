@@ -1,0 +1,2 @@
+-- The ends of the log.
+return told(extent())

@@ -1,0 +1,2 @@
+-- How many entries wait.
+return text(call('XLEN', OUTBOX) - call('ZCARD', PARKED))

@@ -1,0 +1,3 @@
+-- "stack:state" of all stacks with unfinished tasks.
+ring()
+return call('HKEYS', COUNTS)

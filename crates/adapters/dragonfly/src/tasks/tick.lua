@@ -1,0 +1,3 @@
+-- Only what is due; answers when to come again.
+ring()
+return { next_timer() }

@@ -1,0 +1,265 @@
+//! One life of the connection: the client library's transport, and the brokers that it reaches.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cheetah_string::CheetahString;
+use parking_lot::RwLock;
+use rocketmq_protocol::code::request_code::RequestCode;
+use rocketmq_protocol::protocol::body::broker_body::cluster_info::ClusterInfo;
+use rocketmq_runtime::{ChildServiceContext, ShutdownDeadline};
+use rocketmq_transport::api::{
+    DefaultRequestProcessor, OutboundRequestOutcome, RPCHook, RequestDeadline, TlsClientConfig,
+    TlsConfig, TransportClient, TransportClientConfig,
+};
+use statehouse_contracts::{Error, ErrorKind, Result};
+use tokio::net::TcpStream;
+
+use crate::config::{Config, Tls};
+use crate::error::{broken, map, rejected};
+use crate::request::{Answer, Request};
+
+/// How long a server may take to accept a connection.
+const ACCEPT: Duration = Duration::from_secs(1);
+
+/// How long the connections may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// The id of a master among the brokers of one name.
+const MASTER: u64 = 0;
+
+/// A master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broker {
+    pub(crate) name: CheetahString,
+    pub(crate) address: CheetahString,
+}
+
+/// One life of the connection.
+pub(crate) struct Session {
+    transport: TransportClient,
+    name_servers: Vec<String>,
+    timeout: Duration,
+    brokers: RwLock<Arc<[Broker]>>,
+    under_way: AtomicUsize,
+}
+
+impl Session {
+    /// Where no name server tells of a broker, those of `known` count that can be reached.
+    pub(crate) async fn open(
+        context: &ChildServiceContext,
+        config: &Config,
+        hook: Option<Arc<dyn RPCHook>>,
+        known: &[Broker],
+    ) -> Result<Arc<Self>> {
+        let session = Self {
+            transport: transport(context, config, hook)?,
+            name_servers: config.name_servers.clone(),
+            timeout: config.timeout,
+            brokers: RwLock::default(),
+            under_way: AtomicUsize::new(0),
+        };
+        let brokers = match session.masters().await {
+            Ok(brokers) => brokers,
+            Err(error) => {
+                let brokers = reachable_of(known.to_vec()).await;
+                if brokers.is_empty() {
+                    session.close().await;
+                    return Err(error);
+                }
+                brokers
+            }
+        };
+        *session.brokers.write() = brokers;
+        Ok(Arc::new(session))
+    }
+
+    pub(crate) fn brokers(&self) -> Arc<[Broker]> {
+        self.brokers.read().clone()
+    }
+
+    /// Looks which masters there are now. While no name server tells, they stay as they are.
+    pub(crate) async fn refresh(&self) {
+        match self.masters().await {
+            Ok(brokers) => *self.brokers.write() = brokers,
+            Err(error) => tracing::debug!(%error, "the list of brokers stays as it is"),
+        }
+    }
+
+    /// Sends one request to the server at `address` and takes its answer, whatever it says.
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        address: &CheetahString,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Answer> {
+        let _counted = UnderWay::new(&self.under_way);
+        let deadline = RequestDeadline::from_timeout_millis(timeout.as_millis() as u64);
+        let command = request.into_command();
+        let asked = self
+            .transport
+            .invoke_request_with_deadline(Some(address), command, deadline);
+        // The library's futures are large, to run and to compile.
+        match Box::pin(asked).await {
+            Ok(OutboundRequestOutcome::Response(answer)) => Ok(Answer(answer)),
+            Ok(OutboundRequestOutcome::Rejected(why)) => Err(rejected(operation, &why)),
+            Ok(OutboundRequestOutcome::Contract(why)) => Err(broken(operation, &why)),
+            Err(error) => Err(map(operation, &error)),
+        }
+    }
+
+    /// Whether requests are under way.
+    pub(crate) fn busy(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) async fn close(&self) {
+        let closing = self
+            .transport
+            .shutdown_graceful(ShutdownDeadline::after(CLOSING));
+        Box::pin(closing).await;
+    }
+
+    /// Asks a name server for the masters, and each whether it can be reached.
+    async fn masters(&self) -> Result<Arc<[Broker]>> {
+        let mut last = None;
+        for server in &self.name_servers {
+            if !reachable(server).await {
+                continue;
+            }
+            match self.cluster(server).await {
+                Ok(cluster) => return masters_of(cluster).await,
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let servers = self.name_servers.join(";");
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("no name server answers at {servers}"),
+            )
+        }))
+    }
+
+    async fn cluster(&self, server: &str) -> Result<ClusterInfo> {
+        let request = Request::new(RequestCode::GetBrokerClusterInfo);
+        let address = server.into();
+        let asked = self.ask("connect", &address, request, self.timeout);
+        let answer = asked.await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => Error::new(
+                ErrorKind::Unavailable,
+                format!("the name server at {server} does not answer"),
+            ),
+            _ => error,
+        });
+        let body = answer?.success("connect")?.body();
+        ClusterInfo::decode(&body).map_err(|error| {
+            Error::internal(format!(
+                "what the name server says of its brokers cannot be read: {error}"
+            ))
+        })
+    }
+}
+
+impl Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("brokers", &self.brokers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request is under way while this lives.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::AcqRel);
+        Self(number)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Whether the server at `address` accepts connections.
+async fn reachable(address: &str) -> bool {
+    let connected = tokio::time::timeout(ACCEPT, TcpStream::connect(address)).await;
+    matches!(connected, Ok(Ok(_)))
+}
+
+async fn masters_of(cluster: ClusterInfo) -> Result<Arc<[Broker]>> {
+    let table = cluster.broker_addr_table.unwrap_or_default();
+    let masters = table.values().filter_map(|data| {
+        Some(Broker {
+            name: data.broker_name().clone(),
+            address: data.broker_addrs().get(&MASTER)?.clone(),
+        })
+    });
+    let brokers = reachable_of(masters.collect()).await;
+    if brokers.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the name server knows no broker that answers",
+        ));
+    }
+    Ok(brokers)
+}
+
+/// Those that accept connections, by name.
+async fn reachable_of(brokers: Vec<Broker>) -> Arc<[Broker]> {
+    let mut found = Vec::new();
+    for broker in brokers {
+        if reachable(&broker.address).await {
+            found.push(broker);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.into()
+}
+
+/// Connections, made when they are first needed.
+fn transport(
+    context: &ChildServiceContext,
+    config: &Config,
+    hook: Option<Arc<dyn RPCHook>>,
+) -> Result<TransportClient> {
+    let settings = TransportClientConfig {
+        tls: config.tls.as_ref().map(tls).unwrap_or_default(),
+        ..TransportClientConfig::default()
+    };
+    let context = context.component("session");
+    let transport =
+        TransportClient::builder(Arc::new(settings), DefaultRequestProcessor, context).build();
+    let transport = transport.map_err(|error| {
+        Error::internal(format!("RocketMQ's transport cannot be made: {error}"))
+    })?;
+    if let Some(hook) = hook {
+        transport.register_rpc_hook(hook);
+    }
+    Ok(transport)
+}
+
+fn tls(tls: &Tls) -> TlsConfig {
+    // The library takes the process's own, which there is not in programs with several to choose
+    // from. Where somebody has chosen, that is left.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    TlsConfig {
+        enable: true,
+        test_mode_enable: false,
+        client: TlsClientConfig {
+            auth_server: tls.verify,
+            trust_cert_path: tls.ca_file.clone(),
+            cert_path: tls.cert_file.clone(),
+            key_path: tls.key_file.clone(),
+            ..TlsClientConfig::default()
+        },
+        ..TlsConfig::default()
+    }
+}

@@ -1,0 +1,38 @@
+//! Communication between agents, written once for every backend.
+//!
+//! | | |
+//! |---|---|
+//! | [`Agent`] | all of it in one hand |
+//! | [`PolicyManager`] | decides whether a payload travels by value or by reference |
+//! | [`Messenger`] | sends and receives messages of any size, large ones by reference |
+//! | [`Mailboxes`] | a mailbox for every agent, online or not |
+//! | [`Requests`] | asks an agent and waits for its reply |
+//! | [`SharedMemory`] | named values with versions that agents share, by scope |
+//! | [`Bus`] | publish and subscribe inside one process, never waiting |
+//! | [`Topics`] | the buses of many processes, joined by the backend |
+
+mod agent;
+mod bus;
+mod mailbox;
+mod messenger;
+mod policy;
+mod requests;
+mod shared;
+mod topics;
+
+pub use agent::Agent;
+pub use bus::{
+    Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
+    SubscriptionId, SubscriptionInfo, TopicStats,
+};
+pub use mailbox::{
+    AgentValidator, Arrivals, MailboxOptions, MailboxStatus, Mailboxes, Pending, UnknownAgent,
+};
+pub use messenger::{Incoming, Messenger, MessengerOptions, Swept, json_payload};
+pub use policy::{AutoPromote, KindLists, Placement, Policy, PolicyConfig, PolicyManager};
+pub use requests::Requests;
+pub use shared::{
+    PutShared, SharedEvent, SharedFeed, SharedKey, SharedMemory, SharedScope, SharedStats,
+    SharedValue, SharedWatch, SharedWritten,
+};
+pub use topics::{Topics, TopicsOptions};
