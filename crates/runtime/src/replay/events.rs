@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use statehouse_contracts::{
     Backoff, Consumer, Error, ErrorKind, GroupName, GroupSpec, Message, Pattern, Receive, Result,
+    Retry,
 };
 use statehouse_state::StateEvent;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ struct Heard {
     /// How many of each key arrived.
     counts: HashMap<String, u64>,
     problems: Vec<String>,
+    /// Why listening ended early.
+    failures: Vec<String>,
 }
 
 impl Heard {
@@ -89,6 +92,7 @@ impl Events {
         let mut progress = (0, Instant::now());
         while self.arrived(expected) < expected.values().sum()
             && progress.1.elapsed() < Self::PATIENCE
+            && !self.drains.iter().any(JoinHandle::is_finished)
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let arrived = self.arrived(expected);
@@ -120,7 +124,9 @@ impl Events {
             (count < *most).then(|| format!("{key}: {count} of {most} events arrived"))
         });
         let ours = |problem: &&String| expected.keys().any(|key| problem.starts_with(key.as_str()));
-        missing
+        let failures = heard.failures.iter().cloned();
+        failures
+            .chain(missing)
             .chain(heard.problems.iter().filter(ours).cloned())
             .collect()
     }
@@ -128,11 +134,17 @@ impl Events {
 
 /// Receives and acknowledges until the group is gone.
 async fn drain(consumer: Arc<dyn Consumer>, group: GroupName, heard: Arc<Mutex<Heard>>) {
-    let receive = Receive::new(Events::BATCH, Duration::from_secs(5));
+    let batch = Events::BATCH.min(consumer.capability().max_receive);
+    let receive = Receive::new(batch, Duration::from_secs(5));
     loop {
         let deliveries = match consumer.receive(&group, receive).await {
             Ok(deliveries) => deliveries,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Closed) => return,
+            Err(error) if error.retry() == Retry::Never => {
+                let problem = format!("the events of {group} cannot be received: {error}");
+                heard.lock().failures.push(problem);
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "the events of the replay cannot be received");
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -128,9 +128,15 @@ impl Server {
     }
 }
 
+/// How a client begins that speaks TLS: a server that does not hangs up.
+const TLS_GREETING: u8 = 0x16;
+
 /// Reads one request; `None` at the end of the connection.
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
+        if buffer.first() == Some(&TLS_GREETING) {
+            return None;
+        }
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break end;
         }
