@@ -26,7 +26,7 @@ impl Run {
 /// When a caller stops.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After this time.
+    /// After this time and at least one call of each caller.
     Elapsed(Duration),
     /// After this many calls of all callers together, rounded up to the same for each.
     Calls(u64),
@@ -70,7 +70,7 @@ where
     for turn in 0.. {
         let before = Instant::now();
         let over = match until {
-            Until::Elapsed(time) => before.duration_since(begun) >= time,
+            Until::Elapsed(time) => turn > 0 && before.duration_since(begun) >= time,
             Until::Calls(calls) => turn >= calls.div_ceil(callers),
         };
         if over {
@@ -82,7 +82,7 @@ where
     Ok(waits)
 }
 
-/// Makes one call on each side in turn, for a time.
+/// Makes one call on each side in turn, for a time; each side at least once.
 ///
 /// # Errors
 /// The first error of a call.
@@ -97,7 +97,7 @@ where
     let mut waits = [Vec::new(), Vec::new()];
     for turn in 0.. {
         let before = Instant::now();
-        if before.duration_since(begun) >= time {
+        if turn > 0 && before.duration_since(begun) >= time {
             break;
         }
         one(0, turn).await?;

@@ -217,7 +217,8 @@ pub struct Settled {
 ///
 /// # Order
 /// - Among ready messages without an ordering key: the higher priority first, then the one that
-///   became due first.
+///   became due first. What was accepted is ready once the backend shows it: at once, or some
+///   milliseconds later on a server that stores first and sorts into queues afterwards.
 /// - Messages of one ordering key come one at a time in the order sent, whatever their priority;
 ///   the key competes with its head's priority. A leased or waiting head blocks only its key (see
 ///   `key_blocking`); a dead letter frees it.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use statehouse_contracts::{ErrorKind, Message, MessageId, ProducerExt};
+use statehouse_contracts::{ErrorKind, Message, MessageId, ProducerExt, SendOptions};
 
 use crate::case::case;
 use crate::cases::desk::{Desk, delayed, keyed, said, text};
@@ -53,8 +53,11 @@ async fn a_delayed_message_holds_up_no_other(cx: Context) -> Outcome {
 async fn what_became_due_first_comes_first(cx: Context) -> Outcome {
     let desk = Desk::new(&cx).await?;
     let delay = desk.timing.delay;
-    desk.send_all([delayed(delay * 2, "a"), delayed(delay, "b"), text("c")])
-        .await?;
+    // In one call, so that their delays begin together.
+    let batch = vec![delayed(delay * 2, "a"), delayed(delay, "b"), text("c")];
+    for sent in desk.producer.send(batch, SendOptions::default()).await? {
+        sent?;
+    }
     let mut got = Vec::new();
     for _ in 0..3 {
         let delivery = desk.next_within(delay * 2 + desk.timing.late).await?;
