@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use fred::clients::{Client as Fred, WithOptions};
 use fred::error::{Error as FredError, ErrorKind as FredKind};
-use fred::interfaces::{ClientLike, LuaInterface};
+use fred::interfaces::{ClientLike, LuaInterface, PubsubInterface};
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config as FredConfig, ConnectionConfig, Options, PerformanceConfig,
     ReconnectPolicy, Server, ServerConfig, TcpConfig,
 };
-use fred::types::{Key, Value};
+use fred::types::{ClusterHash, Key, Value};
 use parking_lot::RwLock;
 use statehouse_contracts::{Error, ErrorKind, Result, Secret};
 use tokio::task::AbortHandle;
@@ -257,6 +257,17 @@ impl Own {
     /// The client library's own client, for subscriptions.
     pub(crate) fn fred(&self) -> &Fred {
         &self.link.fred
+    }
+
+    /// Subscribes to a channel where its hash tag lies: the node that runs the scripts which publish
+    /// tells its own subscribers surely, and those of the other nodes as long as its links to them
+    /// hold.
+    pub(crate) async fn subscribe_near(&self, channel: String) -> Result<(), FredError> {
+        let near = Options {
+            cluster_hash: Some(ClusterHash::FirstKey),
+            ..Options::default()
+        };
+        self.link.fred.with_options(&near).subscribe(channel).await
     }
 }
 

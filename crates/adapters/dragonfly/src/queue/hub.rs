@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::Message as Published;
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, Received, Result};
@@ -82,9 +82,16 @@ struct Said {
 #[derive(Debug)]
 struct Heard {
     last: u64,
+    /// The number of the last message when the server was asked before: by the next time it was
+    /// heard, or is lost.
+    due: u64,
 }
 
 impl Heard {
+    fn from(last: u64) -> Self {
+        Self { last, due: last }
+    }
+
     /// Counts a message that was heard; answers whether some before it were lost.
     fn message(&mut self, number: u64) -> bool {
         let lost = number > self.last + 1;
@@ -97,10 +104,13 @@ impl Heard {
         if said.last < self.last {
             // The server has an older state than it had.
             self.last = said.last;
+            self.due = said.last;
             return true;
         }
-        let lost = said.unheard > self.last;
-        self.last = self.last.max(said.unheard);
+        let gone = said.unheard.max(self.due);
+        let lost = gone > self.last;
+        self.last = self.last.max(gone);
+        self.due = said.last;
         lost
     }
 }
@@ -110,8 +120,7 @@ impl Hearing {
         let own = desk.store().client.own("broadcast").await?;
         let meta = desk.session.keys.one("meta");
         let messages = own.fred().message_rx();
-        own.fred()
-            .subscribe(format!("{meta}:cast"))
+        own.subscribe_near(format!("{meta}:cast"))
             .await
             .map_err(|error| map("broadcast", error, false))?;
         let said = say(desk.store(), &meta).await?;
@@ -121,7 +130,7 @@ impl Hearing {
             store: Arc::clone(desk.store()),
             meta,
             ears: Mutex::default(),
-            heard: Mutex::new(Heard { last: said.last }),
+            heard: Mutex::new(Heard::from(said.last)),
             _stop: stop.clone().drop_guard(),
         });
         tokio::spawn(hear(Arc::downgrade(&hearing), messages, stop));
@@ -150,12 +159,12 @@ impl Hearing {
 
     /// Subscribes once more, on a new connection.
     async fn renew(&self) {
-        let again = self.own.fred().subscribe(format!("{}:cast", self.meta));
+        let again = self.own.subscribe_near(format!("{}:cast", self.meta));
         if let Err(error) = again.await {
             tracing::debug!(%error, "a broadcast hears nothing until the next connection");
         }
         match self.say().await {
-            Ok(said) => self.heard.lock().last = said.last,
+            Ok(said) => *self.heard.lock() = Heard::from(said.last),
             Err(error) => tracing::debug!(%error, "it is said later that somebody listens"),
         }
         self.miss();
@@ -293,11 +302,15 @@ async fn hear(
             }
             _ = ticks.tick() => {
                 let Some(hearing) = hearing.upgrade() else { return };
-                hearing.say_again().await;
                 if fred.ping::<()>(None).await.is_err() {
                     // Fails only while it is reconnecting anyway.
                     let _ = fred.force_reconnection().await;
                 }
+                // Whatever came before the answer, on the same connection.
+                while let Ok(message) = messages.try_recv() {
+                    hearing.tell(&message);
+                }
+                hearing.say_again().await;
             }
         }
     }
@@ -314,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_number_that_does_not_follow_tells_of_a_loss_once() {
-        let mut heard = Heard { last: 4 };
+        let mut heard = Heard::from(4);
         assert!(!heard.message(5));
         assert!(heard.message(7), "6 is missing");
         let said = Said {
@@ -330,19 +343,30 @@ mod tests {
 
     #[test]
     fn what_was_not_published_is_lost_though_nothing_follows_it() {
-        let mut heard = Heard { last: 4 };
+        let mut heard = Heard::from(4);
         let said = |last, unheard| Said { last, unheard };
         assert!(!heard.said(said(4, 0)));
         assert!(!heard.said(said(4, 3)), "that was before it began");
         assert!(heard.said(said(8, 6)));
         assert!(!heard.message(5), "published before, heard late");
-        assert!(!heard.message(7));
+        assert!(!heard.message(7) && !heard.message(8));
         assert!(!heard.said(said(8, 6)), "told once");
     }
 
     #[test]
+    fn what_is_not_heard_for_a_whole_turn_is_lost() {
+        let mut heard = Heard::from(4);
+        let said = |last| Said { last, unheard: 0 };
+        assert!(!heard.said(said(6)), "on their way");
+        assert!(!heard.message(5));
+        assert!(heard.said(said(7)), "6 was on its way for too long");
+        assert!(!heard.message(7));
+        assert!(!heard.said(said(7)));
+    }
+
+    #[test]
     fn a_server_with_an_older_state_tells_of_a_loss() {
-        let mut heard = Heard { last: 9 };
+        let mut heard = Heard::from(9);
         let said = Said {
             last: 3,
             unheard: 0,
