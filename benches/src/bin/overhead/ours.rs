@@ -1,4 +1,4 @@
-//! The adapter, as an application uses it.
+//! An adapter, as an application uses it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,18 +8,18 @@ use statehouse_contracts::{
     Message, Pattern, Payload, Precondition, Producer, ProducerExt, Scope, SendOptions, StateKey,
     StateManager, StateManagerExt, Topic,
 };
-use statehouse_dragonfly::DragonflyFactory;
 
 use statehouse_benches::{Result, VALUE, name};
 
-use crate::compare::Side;
+use crate::compare::{Messages, Records};
 
 const WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Ours {
     backend: Arc<dyn Backend>,
-    state: Arc<dyn StateManager>,
+    /// Where the backend has that role.
+    state: Option<Arc<dyn StateManager>>,
     producer: Arc<dyn Producer>,
     consumer: Arc<dyn Consumer>,
     group: GroupName,
@@ -29,16 +29,15 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) async fn open(port: u16, connections: usize) -> Result<Self> {
-        let url = format!("redis://127.0.0.1:{port}/0?pool={connections}");
-        let backend = DragonflyFactory.open(&Endpoint::parse(&url)?).await?;
+    pub(crate) async fn open(factory: &dyn Factory, url: &str) -> Result<Self> {
+        let backend = factory.open(&Endpoint::parse(url)?).await?;
         let scope = Scope::parse("default", "bench")?;
         let consumer = backend.consumer(&scope).await?;
         let (group, topic) = (GroupName::new("bench")?, Topic::new("bench.topic")?);
         let spec = GroupSpec::new(Pattern::from(topic.clone()));
         consumer.declare(&group, &spec).await?;
         Ok(Self {
-            state: backend.state(&scope).await?,
+            state: backend.state(&scope).await.ok(),
             producer: backend.producer(&scope).await?,
             kind: Kind::new("agent")?,
             value: vec![b'x'; VALUE].into(),
@@ -60,9 +59,14 @@ impl Ours {
     fn key(&self, caller: u64, turn: u64) -> Result<StateKey> {
         Ok(StateKey::parse(self.kind.as_str(), &name(caller, turn))?)
     }
+
+    fn state(&self) -> Result<&Arc<dyn StateManager>> {
+        let state = self.state.as_ref();
+        state.ok_or_else(|| "the backend keeps no state".into())
+    }
 }
 
-impl Side for Ours {
+impl Messages for Ours {
     async fn send(&self) -> Result<()> {
         self.producer.send_one(self.message()).await?;
         Ok(())
@@ -85,19 +89,21 @@ impl Side for Ours {
         self.consumer.ack(&delivery).await?;
         Ok(())
     }
+}
 
+impl Records for Ours {
     async fn put(&self, caller: u64, turn: u64) -> Result<()> {
         let key = self.key(caller, turn)?;
         let (value, content_type) = (self.value.clone(), ContentType::BYTES);
         let put = self
-            .state
+            .state()?
             .put(&key, value, content_type, Precondition::None);
         put.await?;
         Ok(())
     }
 
     async fn get(&self, caller: u64, turn: u64) -> Result<()> {
-        let record = self.state.get(&self.key(caller, turn)?).await?;
+        let record = self.state()?.get(&self.key(caller, turn)?).await?;
         record.map(|_| ()).ok_or_else(|| "nothing to read".into())
     }
 }

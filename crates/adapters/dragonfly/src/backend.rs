@@ -59,6 +59,7 @@ impl Factory for DragonflyFactory {
             houses: Houses::default(),
             queues: Queues::default(),
             applies: Rounds::default(),
+            glances: state::Glances::default(),
             closing: CancellationToken::new(),
         });
         housekeeping::start(&store);

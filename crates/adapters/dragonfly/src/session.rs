@@ -16,7 +16,7 @@ use crate::keys::{self, Keys, Role};
 use crate::queue::Queues;
 use crate::rounds::Rounds;
 use crate::script::Script;
-use crate::state::Applying;
+use crate::state::{Applying, Glances};
 use crate::wake::{Listener, Wakes, Woken};
 
 /// The server, shared by the backend and all its handles.
@@ -30,6 +30,7 @@ pub(crate) struct Store {
     pub(crate) houses: Houses,
     pub(crate) queues: Queues,
     pub(crate) applies: Rounds<Applying>,
+    pub(crate) glances: Glances,
     /// Cancelled when the backend closes.
     pub(crate) closing: CancellationToken,
 }

@@ -56,15 +56,15 @@ fn generalised(path: &str) -> Cow<'_, str> {
 /// The sentence about an unknown key: it names the nearest known one.
 pub(super) fn unknown(keys: &[&Key], path: &str, write: impl Fn(&str) -> String) -> String {
     let general = generalised(path);
-    let sections = sections(keys);
-    let looks_like_section = !general.contains('.');
-    let candidates: Vec<&str> = match looks_like_section {
-        true => sections,
-        false => keys.iter().map(|key| key.path).collect(),
+    let all = keys.iter().map(|key| key.path);
+    let nearest = match general.contains('.') {
+        true => all.min_by_key(|key| distance(&general, key)),
+        // A section, or a key written without its own.
+        false => sections(keys)
+            .into_iter()
+            .chain(all)
+            .min_by_key(|candidate| distance_of_word(&general, candidate)),
     };
-    let nearest = candidates
-        .into_iter()
-        .min_by_key(|candidate| distance(&general, candidate));
     match nearest {
         Some(nearest) => {
             let nearest = write(&nearest.replace('*', "0"));
@@ -88,9 +88,18 @@ fn sections<'a>(keys: &[&'a Key]) -> Vec<&'a str> {
 /// word stands in the wrong section.
 fn distance(path: &str, candidate: &str) -> usize {
     let whole = strsim::damerau_levenshtein(path, candidate);
-    let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
-    let word = strsim::damerau_levenshtein(&last(path), &last(candidate));
+    let word = strsim::damerau_levenshtein(last(path), last(candidate));
     whole.min(word * 2 + 3)
+}
+
+/// The same for a path of one word; it may be the last word of a candidate.
+fn distance_of_word(word: &str, candidate: &str) -> usize {
+    let whole = strsim::damerau_levenshtein(word, candidate);
+    whole.min(strsim::damerau_levenshtein(word, last(candidate)) + 1)
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -122,6 +131,8 @@ mod tests {
         let table = [
             ("server.lisen", "server.listen"),
             ("servr", "server"),
+            ("lisen", "server.listen"),
+            ("message", "backends.messages"),
             ("Server.Listen", "server.listen"),
             ("server.keep_finished", "tasks.keep_finished"),
             ("backends.message", "backends.messages"),

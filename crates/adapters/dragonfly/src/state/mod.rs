@@ -3,6 +3,7 @@
 mod apply;
 mod changes;
 mod expiry;
+mod glance;
 mod import;
 mod list;
 mod names;
@@ -22,6 +23,7 @@ use statehouse_contracts::{
 };
 
 pub(crate) use self::apply::Applying;
+pub(crate) use self::glance::Glances;
 
 use self::names::Names;
 use crate::keys::{Keys, Role};

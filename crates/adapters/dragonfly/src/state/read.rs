@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use fred::interfaces::HashesInterface;
-use fred::types::{Key, Value};
+use fred::types::Key;
 use statehouse_contracts::{Error, HistoryQuery, Record, Result, StateKey, Version};
 
 use super::apply::{never, pruned, text};
-use super::packed::unpack;
+use super::glance::glance;
 use super::version::{Stored, damaged, tombstone_of};
 use super::{DragonflyState, MAX_PAGE, MAX_PAGE_BYTES, scripts};
 use crate::reply::Reply;
@@ -30,7 +29,7 @@ pub(super) async fn get_many(
     keys: &[StateKey],
 ) -> Result<Vec<Option<Record>>> {
     if let [key] = keys
-        && let Some(found) = at_once(state, key).await?
+        && let Some(found) = glance(state, key).await?
     {
         return Ok(vec![found]);
     }
@@ -40,36 +39,6 @@ pub(super) async fn get_many(
         found.extend(current(state, "get", rest, Wanted::Live).await?);
     }
     Ok(found)
-}
-
-/// The live record of a key, read by one command that is no script; `None` when that cannot tell:
-/// its content is large or appended, or it may have expired.
-async fn at_once(state: &DragonflyState, key: &StateKey) -> Result<Option<Option<Record>>> {
-    state.session.check_open("get")?;
-    let record = state.names.record_of(key);
-    let client = &state.session.store.client;
-    let fields: Vec<Value> = client
-        .run("get", false, |commands| async move {
-            commands.hmget(record, vec!["v", "c", "d"]).await
-        })
-        .await?;
-    let [version, is, data] = <[Value; 3]>::try_from(fields)
-        .map_err(|_| damaged("a record has too many fields".to_owned()))?;
-    if version.is_null() {
-        return Ok(Some(None));
-    }
-    let is = is.into_bytes().and_then(|packed| unpack(&packed));
-    let Some(stored) = is.map(|is| Stored::of(Reply::from(is))).transpose()? else {
-        return Ok(None);
-    };
-    if !stored.is_live() {
-        return Ok(Some(None));
-    }
-    if !stored.twice || stored.may_expire() {
-        return Ok(None);
-    }
-    let (version, data) = (Reply::from(version).number()?, Reply::from(data).bytes()?);
-    Ok(Some(Some(stored.record(key.clone(), version, data))))
 }
 
 /// The current records of the first of `keys`, at least one: as many as one answer should hold.

@@ -24,6 +24,7 @@ scripts! {
     writing SWEEP = "sweep", [VERSION, RECORD, COMMIT], "records/sweep.lua";
     writing PRUNE = "prune", [VERSION, RECORD], "records/prune.lua";
     reading GET = "get", [VERSION, RECORD], "records/get.lua";
+    reading GLANCE = "glance", [], "records/glance.lua";
     reading READ_VERSION = "read_version", [VERSION, RECORD], "records/version_read.lua";
     reading HISTORY = "history", [VERSION, RECORD], "records/history.lua";
     reading DUE = "due", [], "records/due.lua";

@@ -14,7 +14,7 @@ use statehouse_benches::{
     name,
 };
 
-use crate::compare::Side;
+use crate::compare::{Messages, Records};
 
 /// Remembers the id for ten minutes, stores the message and makes it ready.
 const SEND: &str = "
@@ -102,7 +102,7 @@ impl Raw {
     }
 }
 
-impl Side for Raw {
+impl Messages for Raw {
     async fn send(&self) -> Result<()> {
         let id = format!("raw:{{q}}:id:{}", Uuid::now_v7().simple());
         let keys = vec![
@@ -157,7 +157,9 @@ impl Side for Raw {
             _ => Err("the lease has ended".into()),
         }
     }
+}
 
+impl Records for Raw {
     async fn put(&self, caller: u64, turn: u64) -> Result<()> {
         let key = name(caller, turn);
         let keys = vec![
