@@ -247,7 +247,8 @@ async fn make_plain(mail: &Mailboxes, message: &mut Message) -> Result<()> {
     }
 }
 
-fn pending_document(pending: Pending) -> PendingDoc {
+/// A message that waits as a document.
+pub(crate) fn pending_document(pending: Pending) -> PendingDoc {
     PendingDoc {
         id: pending.id,
         sender: pending.sender,

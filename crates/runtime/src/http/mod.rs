@@ -9,7 +9,7 @@ mod followers;
 mod groups;
 mod headers;
 mod history;
-mod mailboxes;
+pub(crate) mod mailboxes;
 mod messages;
 mod openapi;
 mod outbox;

@@ -7,9 +7,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, StreamExt};
 use serde::Deserialize;
-use statehouse_contracts::{Error, ErrorKind, PageCursor, Result, Scope};
+use statehouse_contracts::{Error, ErrorKind, PageCursor};
 use statehouse_messaging::{
-    PutShared, SharedEvent, SharedMemory, SharedScope, SharedStats, SharedValue, SharedWatch,
+    PutShared, SharedEvent, SharedScope, SharedStats, SharedValue, SharedWatch,
 };
 use statehouse_wire::{
     ContentDoc, CountDoc, PageDoc, RemovedDoc, SharedGoneDoc, SharedStatsDoc, SharedValueDoc,
@@ -217,20 +217,20 @@ async fn stats(
     caller: Caller,
     Query(params): Query<StatsParams>,
 ) -> Answer {
-    let stats = numbers(&api, &caller.0, &params.scope).await?;
-    Ok(json(&SharedStatsDoc {
+    let memory = api.app().shared(&caller.0).await?;
+    Ok(json(&numbers(memory.stats(&params.scope.parse()?).await?)))
+}
+
+/// Numbers of a scope as a document.
+pub(crate) fn numbers(stats: SharedStats) -> SharedStatsDoc {
+    SharedStatsDoc {
         keys: stats.keys,
         stored_bytes: stats.stored_bytes,
         reads: stats.reads,
         writes: stats.writes,
         conflicts: stats.conflicts,
         watches: stats.watches,
-    }))
-}
-
-async fn numbers(api: &Api, scope: &Scope, of: &str) -> Result<SharedStats> {
-    let memory: SharedMemory = api.app().shared(scope).await?;
-    memory.stats(&of.parse()?).await
+    }
 }
 
 /// Streams what a watch sees. A damaged value is told as an error, and passed over; any other error
