@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use statehouse_contracts::{
-    Broadcast, BroadcastEvent, Bytes, ErrorKind, Message, Pattern, Result, SendOptions,
+    Broadcast, BroadcastEvent, Bytes, ErrorKind, Message, Pattern, Result, SendOptions, Sent,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -96,16 +96,45 @@ impl Topics {
     /// # Errors
     /// Those of [`Messenger::send`], then nothing was published here either, and those of
     /// [`Bus::publish`].
-    pub async fn publish(&self, mut message: Message) -> Result<Published> {
-        let inner = &*self.inner;
-        let origin = inner.origin.clone();
-        message.headers.insert(ORIGIN.to_owned(), origin);
+    pub async fn publish(&self, message: Message) -> Result<Published> {
         let options = SendOptions {
             admission: Duration::ZERO,
             ..SendOptions::default()
         };
-        let sent = inner.messenger.send_kept(message, options, inner.keep);
-        inner.bus.publish(sent.await?)
+        self.publish_with(message, options)
+            .await
+            .map(|(_, here)| here)
+    }
+
+    /// Publishes to all processes; answers for the backend and for this process. A message with a
+    /// delay is heard when it is due.
+    ///
+    /// # Errors
+    /// Those of [`Topics::publish`].
+    pub async fn publish_with(
+        &self,
+        mut message: Message,
+        options: SendOptions,
+    ) -> Result<(Sent, Published)> {
+        let inner = &*self.inner;
+        // What is due later is heard like another process's.
+        let now = message.delay.is_zero();
+        if now {
+            let origin = inner.origin.clone();
+            message.headers.insert(ORIGIN.to_owned(), origin);
+        }
+        let sent = inner.messenger.publish(message, options, inner.keep);
+        let (sent, message) = sent.await?;
+        let published = match now {
+            true => inner.bus.publish(message)?,
+            false => Published::default(),
+        };
+        Ok((sent, published))
+    }
+
+    /// The bus of this process.
+    pub fn bus(&self) -> &Bus {
+        &self.inner.bus
     }
 
     /// Listens to what any process publishes, from now on.

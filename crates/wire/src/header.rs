@@ -29,6 +29,8 @@ pub const UPDATED_BY: &str = "statehouse-updated-by";
 pub const EXPIRES_AT: &str = "statehouse-expires-at";
 /// Why a version holds nothing: `deleted` or `expired`.
 pub const TOMBSTONE: &str = "statehouse-tombstone";
+/// The SHA-256 of a shared value.
+pub const CHECKSUM: &str = "statehouse-checksum";
 /// Who holds content.
 pub const HOLDER: &str = "statehouse-holder";
 /// What content is for.

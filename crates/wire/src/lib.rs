@@ -21,10 +21,12 @@ mod group;
 pub mod header;
 mod known;
 mod lease;
+mod mailbox;
 mod message;
 mod outbox;
 mod page;
 mod reference;
+mod shared;
 mod span;
 mod state;
 mod task_settle;
@@ -52,6 +54,10 @@ pub use content::ContentDoc;
 pub use error::{ConflictDoc, ErrorDocument, LimitDoc, PROBLEM, status};
 pub use group::{BackoffDoc, DeclaredDoc, GroupSpecDoc};
 pub use lease::LeaseDoc;
+pub use mailbox::{
+    HeardDoc, MailboxDoc, MailboxStatusDoc, PendingDoc, PublishedDoc, ReplyDoc, RequestDoc,
+    TopicStatsDoc,
+};
 pub use message::{
     CancelledDoc, MessageDoc, PayloadDoc, PublishDoc, ReceivedDoc, ReferenceDoc, SendDoc, SentDoc,
 };
@@ -63,6 +69,7 @@ pub use page::{CountDoc, ItemsDoc, OutcomeDoc, PageDoc, RemovedDoc};
 pub use reference::{
     CollectedDoc, HoldDoc, PutOutcomeDoc, ReferenceInfoDoc, ReferenceStatsDoc, TouchDoc,
 };
+pub use shared::{SharedGoneDoc, SharedStatsDoc, SharedValueDoc, SharedWrittenDoc};
 pub use span::{Span, duration_text, number_and_unit, parse_duration};
 pub use state::{ImportDoc, KeyDoc, KeysDoc, PruneDoc, PrunedDoc, RecordDoc};
 pub use task_settle::{RetryDoc, TaskActionDoc, TaskSettleBatchDoc, TaskSettleDoc, TaskSettledDoc};

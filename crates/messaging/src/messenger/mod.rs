@@ -2,6 +2,8 @@
 
 mod book;
 mod hold;
+mod nowhere;
+mod settle;
 mod sweep;
 
 use std::sync::Arc;
@@ -11,11 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_contracts::{
     Backend, Bytes, Consumer, ConsumerExt, ContentType, DeadLetter, Delivery, Error, ErrorKind,
-    GroupName, Message, MessageId, Payload, Producer, ProducerExt, Receive, Reference,
+    GroupName, Message, MessageId, Payload, Producer, ProducerExt, Receive, Reference, ReferenceId,
     ReferenceStore, Result, Scope, SendOptions, Sent, Settle,
 };
 
-use crate::{Placement, PolicyManager};
+use crate::{Placement, Policy, PolicyManager};
 use hold::group_holder;
 pub use sweep::Swept;
 
@@ -169,6 +171,14 @@ impl Messenger {
         Ok(Self::new(producer, consumer, references, policies, options))
     }
 
+    /// Over handles of one namespace that has no reference store: every payload travels inline.
+    pub fn inline(producer: Arc<dyn Producer>, consumer: Arc<dyn Consumer>) -> Self {
+        let policies = Arc::new(PolicyManager::uniform(Policy::AlwaysValue));
+        let references = Arc::new(nowhere::Nowhere);
+        let options = MessengerOptions::default();
+        Self::new(producer, consumer, references, policies, options)
+    }
+
     /// The consumer beneath, for what needs no payload: declaring groups, counts, pausing.
     pub fn consumer(&self) -> &Arc<dyn Consumer> {
         &self.0.consumer
@@ -202,22 +212,24 @@ impl Messenger {
         }
     }
 
-    /// Sends a message, and keeps its content for `keep` at least, also when no group hears it.
-    /// Answers the message as it travels.
-    pub(crate) async fn send_kept(
+    /// Sends a message, and keeps its content for `keep` at least, also when no group hears it: for
+    /// those who listen without one. Answers the message as it travels, too.
+    ///
+    /// # Errors
+    /// Those of [`Producer::send`] and of [`ReferenceStore::put`].
+    pub async fn publish(
         &self,
         message: Message,
         options: SendOptions,
         keep: Duration,
-    ) -> Result<Message> {
+    ) -> Result<(Sent, Message)> {
         match self.promoted(&message) {
             Some(promoted) => {
-                let sent = Box::pin(self.send_promoted(message, promoted, options, Some(keep)));
-                sent.await.map(|(_, message)| message)
+                Box::pin(self.send_promoted(message, promoted, options, Some(keep))).await
             }
             None => {
                 let sent = self.0.producer.send_with(message.clone(), options).await;
-                sent.map(|_| message)
+                sent.map(|sent| (sent, message))
             }
         }
     }
@@ -270,7 +282,8 @@ impl Messenger {
         self.0.consumer.ack(&incoming.delivery).await?;
         if let Some(reference) = &incoming.reference {
             let id = incoming.message().id;
-            self.let_go(reference, id, &incoming.delivery.group).await;
+            self.let_go(&reference.id, id, &incoming.delivery.group)
+                .await;
         }
         Ok(())
     }
@@ -288,7 +301,7 @@ impl Messenger {
         for (one, settled) in incoming.iter().zip(&settled) {
             if let (Some(reference), Ok(_)) = (&one.reference, settled) {
                 let id = one.message().id;
-                self.let_go(reference, id, &one.delivery.group).await;
+                self.let_go(&reference.id, id, &one.delivery.group).await;
             }
         }
         Ok(settled.into_iter().map(|one| one.map(drop)).collect())
@@ -382,7 +395,7 @@ impl Messenger {
         for letter in letters {
             let message = letter.received.message;
             if let Payload::Reference(reference) = &message.payload {
-                self.let_go(reference, message.id, group).await;
+                self.let_go(&reference.id, message.id, group).await;
             }
         }
         Ok(purged)
@@ -422,17 +435,17 @@ impl Messenger {
     }
 
     /// Releases what a group's delivery held. When that fails, the sweep does it.
-    async fn let_go(&self, reference: &Reference, message: MessageId, group: &GroupName) {
+    async fn let_go(&self, content: &ReferenceId, message: MessageId, group: &GroupName) {
         let holder = group_holder(message, group);
         let references = &self.0.references;
         let let_go = if self.0.consumer.capability().ack_confirmed {
-            references.release(&reference.id, &holder).await.map(drop)
+            references.release(content, &holder).await.map(drop)
         } else {
             let margin = Some(self.0.options.margin);
-            references.retain(&reference.id, &holder, margin).await
+            references.retain(content, &holder, margin).await
         };
         if let Err(error) = let_go {
-            tracing::warn!(reference = %reference.id, %holder, %error, "content stays until a sweep");
+            tracing::warn!(reference = %content, %holder, %error, "content stays until a sweep");
         }
     }
 }

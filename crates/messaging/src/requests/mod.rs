@@ -141,10 +141,27 @@ impl Requests {
     /// later, then the reply goes to the mailbox; [`Closed`](ErrorKind::Closed); those of
     /// [`Mailboxes::send`].
     pub async fn request(&self, mut request: Message, timeout: Duration) -> Result<Message> {
+        request.sender = Some(self.inner.agent.clone());
+        self.request_of_sender(request, timeout).await
+    }
+
+    /// Asks as [`Requests::request`] does, for the agent that the message names as its sender: one
+    /// `Requests` serves all agents of a process. A late reply goes to that agent's mailbox.
+    ///
+    /// # Errors
+    /// Those of [`Requests::request`]; [`InvalidArgument`](ErrorKind::InvalidArgument) without a
+    /// sender.
+    pub async fn request_of_sender(
+        &self,
+        mut request: Message,
+        timeout: Duration,
+    ) -> Result<Message> {
         let inner = &*self.inner;
+        if request.sender.as_deref().unwrap_or_default().is_empty() {
+            return Err(Error::invalid("sender is empty; a request names who asks"));
+        }
         let correlation = Uuid::now_v7().to_string();
         let recipient = request.recipient.clone().unwrap_or_default();
-        request.sender = Some(inner.agent.clone());
         request.correlation_id = Some(correlation.clone());
         request.reply_to = Some(inner.topic.clone());
         let (answer, reply) = oneshot::channel();

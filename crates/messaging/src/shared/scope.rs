@@ -131,6 +131,11 @@ impl SharedKey {
     pub fn name(&self) -> &str {
         &self.state.id.as_str()[self.name..]
     }
+
+    /// The state record that it is.
+    pub fn record(&self) -> &StateKey {
+        &self.state
+    }
 }
 
 impl fmt::Display for SharedKey {

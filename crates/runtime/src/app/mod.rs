@@ -1,6 +1,7 @@
 //! The service behind the HTTP API: backends by role, handles by scope, services by namespace.
 
 mod capabilities;
+mod messaging;
 mod services;
 mod session;
 mod shared_cache;
@@ -20,6 +21,9 @@ use crate::backends::Backends;
 use crate::config::Config;
 
 pub use capabilities::Capabilities;
+pub(crate) use messaging::Hub;
+pub use messaging::MailPlan;
+use messaging::Messaging;
 use services::Services;
 use session::Session;
 use shared_cache::SharedStore;
@@ -28,7 +32,8 @@ use shared_cache::SharedStore;
 const SERVICE: &str = "statehouse";
 
 /// The running service. Handles are opened when a scope first needs them and kept for a while;
-/// each namespace has its own background services: relay, cache feed, retention, trio feeds.
+/// each namespace has its own background services: relay, cache feed, retention, trio feeds, and
+/// what looks after its messages.
 #[derive(Debug)]
 pub struct App {
     config: Config,
@@ -36,6 +41,7 @@ pub struct App {
     capabilities: Capabilities,
     sessions: Cache<Scope, Arc<Session>>,
     services: Services,
+    messaging: Messaging,
     draining: CancellationToken,
 }
 
@@ -69,8 +75,10 @@ impl App {
             .max_capacity(Self::SESSIONS)
             .time_to_idle(Self::IDLE)
             .build();
+        let messaging = Messaging::new(&config);
         let app = Self {
             config,
+            messaging,
             backends: backends.clone(),
             capabilities,
             sessions,
@@ -194,6 +202,7 @@ impl App {
     /// Those of the backends.
     pub async fn close(&self) -> Result<()> {
         self.drain();
+        self.messaging.close().await;
         self.services.stop().await;
         self.backends.close().await
     }

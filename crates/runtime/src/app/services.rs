@@ -12,6 +12,7 @@ use statehouse_state::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::messaging::Housekeeping;
 use super::shared_cache::SharedStore;
 use super::{Capabilities, service_principal};
 use crate::backends::Backends;
@@ -33,6 +34,7 @@ struct Plan {
     shared: Option<Arc<SharedStore>>,
     relay: Option<RelayOptions>,
     retention: Option<RetentionOptions>,
+    housekeeping: Option<Housekeeping>,
     stop: CancellationToken,
     running: TaskTracker,
 }
@@ -62,6 +64,7 @@ impl Services {
             shared,
             relay: capabilities.producer.map(|_| relay_options(config)),
             retention: retention_options(config),
+            housekeeping: Housekeeping::new(config, capabilities),
             stop: CancellationToken::new(),
             running: TaskTracker::new(),
         };
@@ -131,6 +134,13 @@ impl Plan {
             }
             None => None,
         };
+        let kept = match &self.housekeeping {
+            Some(housekeeping) => {
+                let mail = housekeeping.mail(&self.backends, scope).await?;
+                Some((housekeeping, mail))
+            }
+            None => None,
+        };
         // Last, because a trio's feeds begin with it.
         let state = self.state(scope).await?;
         if let Some((producer, options)) = relay {
@@ -141,6 +151,9 @@ impl Plan {
         if let Some((feed, cache)) = feed {
             self.running.spawn(feed.run(self.stop.clone()));
             self.share(scope, cache);
+        }
+        if let Some((housekeeping, mail)) = kept {
+            housekeeping.start(mail, &self.running, &self.stop);
         }
         if let Some(options) = self.retention.clone() {
             let retention = Retention::new(state, options);

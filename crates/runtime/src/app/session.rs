@@ -5,6 +5,7 @@ use std::sync::Arc;
 use statehouse_contracts::{
     Consumer, Producer, ReferenceStore, Result, Scope, StateManager, TaskStack,
 };
+use statehouse_messaging::{Mailboxes, SharedMemory};
 use tokio::sync::OnceCell;
 
 use crate::backends::Backends;
@@ -18,6 +19,8 @@ pub(super) struct Session {
     state: OnceCell<Arc<dyn StateManager>>,
     tasks: OnceCell<Arc<dyn TaskStack>>,
     references: OnceCell<Arc<dyn ReferenceStore>>,
+    pub(super) mail: OnceCell<Mailboxes>,
+    pub(super) shared: OnceCell<SharedMemory>,
 }
 
 macro_rules! role {
@@ -38,6 +41,8 @@ impl Session {
             state: OnceCell::new(),
             tasks: OnceCell::new(),
             references: OnceCell::new(),
+            mail: OnceCell::new(),
+            shared: OnceCell::new(),
         }
     }
 

@@ -1,15 +1,19 @@
 //! The handles that a command works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use statehouse_contracts::{
     Backend, Consumer, Endpoint, Error, ErrorKind, Precondition, Producer, ReferenceStore, Result,
     Scope, StateKey, StateManager, TaskStack, Version,
 };
+use statehouse_messaging::{Mailboxes, SharedMemory};
 use statehouse_wire::TrioStatusDoc;
 
 use crate::adapters;
+use crate::app::MailPlan;
 use crate::backends::{Backends, TrioBackend};
+use crate::config::{Config, SharedMemory as SharedMemoryRules};
 
 /// Every role for one namespace and principal, opened when first used.
 #[derive(Clone, Debug)]
@@ -21,6 +25,27 @@ pub struct Desk {
     tasks: Arc<dyn Backend>,
     references: Arc<dyn Backend>,
     trio: TrioPlace,
+    rules: Rules,
+}
+
+/// What the configuration says of messages.
+#[derive(Clone, Debug)]
+struct Rules {
+    mail: MailPlan,
+    request_timeout: Duration,
+    keep: Duration,
+    shared: SharedMemoryRules,
+}
+
+impl Rules {
+    fn of(config: &Config) -> Self {
+        Self {
+            mail: MailPlan::new(config),
+            request_timeout: config.messaging.requests.timeout,
+            keep: config.messaging.bus.keep,
+            shared: config.messaging.shared_memory.clone(),
+        }
+    }
 }
 
 /// Where the trio is.
@@ -34,7 +59,12 @@ enum TrioPlace {
 
 impl Desk {
     /// With one backend for every role: a running service, at `endpoint`.
-    pub fn of_service(service: Arc<dyn Backend>, endpoint: Endpoint, scope: Scope) -> Self {
+    pub fn of_service(
+        service: Arc<dyn Backend>,
+        endpoint: Endpoint,
+        scope: Scope,
+        config: &Config,
+    ) -> Self {
         let (state, messages, tasks) = (service.clone(), service.clone(), service.clone());
         Self {
             scope,
@@ -44,11 +74,12 @@ impl Desk {
             tasks,
             references: service,
             trio: TrioPlace::There(endpoint),
+            rules: Rules::of(config),
         }
     }
 
     /// With the backends of a configuration.
-    pub fn of_backends(backends: Backends, scope: Scope) -> Self {
+    pub fn of_backends(backends: Backends, scope: Scope, config: &Config) -> Self {
         let Backends {
             state,
             messages,
@@ -65,6 +96,7 @@ impl Desk {
             tasks,
             references,
             trio: trio.map_or(TrioPlace::Nowhere, TrioPlace::Here),
+            rules: Rules::of(config),
         }
     }
 
@@ -145,6 +177,48 @@ impl Desk {
     /// Those of the backend.
     pub async fn references(&self) -> Result<Arc<dyn ReferenceStore>> {
         self.references.references(&self.scope).await
+    }
+
+    /// Mailboxes, and the messenger beneath them.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    pub async fn mail(&self) -> Result<Mailboxes> {
+        let references = match self.references().await {
+            Ok(references) => Some(references),
+            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            Err(error) => return Err(error),
+        };
+        let plan = &self.rules.mail;
+        let state = match plan.validates() {
+            true => Some(self.state().await?),
+            false => None,
+        };
+        let (producer, consumer) = (self.producer().await?, self.consumer().await?);
+        Ok(plan.mail(producer, consumer, references, state))
+    }
+
+    /// What agents share; private values are those of the principal.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(super) async fn shared(&self) -> Result<SharedMemory> {
+        SharedMemory::new(self.state().await?, self.scope.principal.as_str())
+    }
+
+    /// What holds for values that are shared.
+    pub(super) fn shared_rules(&self) -> &SharedMemoryRules {
+        &self.rules.shared
+    }
+
+    /// How long a request waits that says nothing of its own.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.rules.request_timeout
+    }
+
+    /// How long the content of a large message is kept for who hears it.
+    pub(super) fn keep(&self) -> Duration {
+        self.rules.keep
     }
 
     /// The backends, each once, with the roles that it has here.

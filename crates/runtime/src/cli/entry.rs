@@ -129,14 +129,14 @@ impl Opened {
                 endpoint = endpoint.with_default("token_env", TOKEN);
             }
             let service = registry.open(&endpoint).await?;
-            let desk = Desk::of_service(statehouse_layers::guard(service), endpoint, scope);
+            let desk = Desk::of_service(statehouse_layers::guard(service), endpoint, scope, config);
             return Ok(Self {
                 desk,
                 backends: None,
             });
         }
         let backends = Backends::open(config, &registry).await?;
-        let desk = Desk::of_backends(backends.clone(), scope);
+        let desk = Desk::of_backends(backends.clone(), scope, config);
         Ok(Self {
             desk,
             backends: Some(backends),

@@ -17,7 +17,9 @@ mod queue;
 mod receive;
 mod references;
 mod replay;
+mod request;
 mod send;
+mod shared;
 mod state;
 mod task;
 
@@ -50,6 +52,9 @@ pub async fn run(command: DeskCommand, desk: &Desk, output: &Output) -> Result<(
         DeskCommand::Publish(command) => send::publish(command, desk, output).await,
         DeskCommand::Receive(command) => receive::receive(command, desk, output).await,
         DeskCommand::Subscribe(command) => receive::subscribe(command, desk, output).await,
+        DeskCommand::Request(command) => request::request(command, desk, output).await,
+        DeskCommand::Reply(command) => request::reply(command, desk, output).await,
+        DeskCommand::Shared(command) => shared::run(command, desk, output).await,
         DeskCommand::Ref(command) => references::run(command, desk, output).await,
         DeskCommand::Queue(command) => queue::run(command, desk, output).await,
     }

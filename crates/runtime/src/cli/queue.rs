@@ -3,20 +3,28 @@
 use std::time::Instant;
 
 use statehouse_contracts::{
-    Consumer, ConsumerExt, DeadLetter, Error, Expired, GroupName, GroupSpec, Overflow, Page,
-    PageCursor, Result, Settle, SettleAction,
+    Consumer, DeadLetter, Error, Expired, GroupName, GroupSpec, Overflow, Page, PageCursor, Result,
+    Settle, SettleAction,
 };
-use statehouse_wire::{CountsDoc, DeadLetterDoc, GroupStatusDoc, PageDoc, ReceivedDoc, SettledDoc};
+use statehouse_messaging::{Mailboxes, Messenger};
+use statehouse_wire::{
+    CountsDoc, DeadLetterDoc, GroupStatusDoc, MailboxDoc, PageDoc, PendingDoc, ReceivedDoc,
+    SettledDoc,
+};
 
 use super::args::{QueueCommand, SettleArg};
 use super::output::table;
 use super::receive::line;
 use super::{Desk, Output, input};
+use crate::http::mailboxes::pending_document;
 
 pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> Result<()> {
-    let consumer = desk.consumer().await?;
-    let consumer = &*consumer;
+    let mail = desk.mail().await?;
+    let messenger = mail.messenger();
+    let consumer = &**messenger.consumer();
     match command {
+        QueueCommand::Agents => agents(&mail, output).await,
+        QueueCommand::Pending { agent, max } => pending(&mail, &agent, max, output).await,
         QueueCommand::List => list(consumer, output).await,
         QueueCommand::Declare { .. } => declare(command, consumer, output).await,
         QueueCommand::Depth { group } => depth(consumer, group, output).await,
@@ -31,11 +39,14 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
             dead(page, output)
         }
         QueueCommand::Redrive { group, id } => {
-            let many = consumer.redrive(&group, id).await?;
+            let many = messenger.redrive(&group, id).await?;
             output.done(&format!("put {many} dead letters back into {group}"))
         }
         QueueCommand::Purge { group, dead } => {
-            let many = consumer.purge(&group, dead).await?;
+            let many = match dead {
+                true => messenger.purge_dead_letters(&group).await?,
+                false => consumer.purge(&group, false).await?,
+            };
             output.done(&format!("deleted {many} messages of {group}"))
         }
         QueueCommand::Pause { group } => {
@@ -60,7 +71,7 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
             }
             output.done(&format!("took {id} back"))
         }
-        QueueCommand::Settle { token, action } => settle(consumer, &token, action, output).await,
+        QueueCommand::Settle { token, action } => settle(messenger, &token, action, output).await,
     }
 }
 
@@ -85,6 +96,40 @@ async fn list(consumer: &dyn Consumer, output: &Output) -> Result<()> {
     });
     output.text(&table(
         ["group", "pattern", "deliveries", "lease", ""],
+        rows.collect(),
+    ))
+}
+
+async fn agents(mail: &Mailboxes, output: &Output) -> Result<()> {
+    let agents = mail.agents_with_pending().await?;
+    if output.is_json() {
+        let documents = agents.into_iter();
+        let documents = documents.map(|(agent, ready)| MailboxDoc { agent, ready });
+        return output.document(&documents.collect::<Vec<_>>());
+    }
+    let rows = agents.into_iter();
+    let rows = rows.map(|(agent, ready)| [agent, ready.to_string()]);
+    output.text(&table(["agent", "ready"], rows.collect()))
+}
+
+async fn pending(mail: &Mailboxes, agent: &str, max: usize, output: &Output) -> Result<()> {
+    let pending = mail.pending(agent, max).await?;
+    let pending: Vec<PendingDoc> = pending.into_iter().map(pending_document).collect();
+    if output.is_json() {
+        return output.document(&pending);
+    }
+    let rows = pending.into_iter().map(|message| {
+        [
+            message.id.to_string(),
+            message.sender.unwrap_or_default(),
+            message.kind.map_or(String::new(), |kind| kind.to_string()),
+            format!("{:.3}", message.sent_at),
+            message.size.to_string(),
+            message.attempts.to_string(),
+        ]
+    });
+    output.text(&table(
+        ["message", "from", "kind", "sent", "bytes", "attempts"],
         rows.collect(),
     ))
 }
@@ -215,7 +260,7 @@ fn dead(page: Page<DeadLetter>, output: &Output) -> Result<()> {
 }
 
 async fn settle(
-    consumer: &dyn Consumer,
+    messenger: &Messenger,
     token: &str,
     action: SettleArg,
     output: &Output,
@@ -229,8 +274,8 @@ async fn settle(
         SettleArg::Dead { reason } => SettleAction::DeadLetter { reason },
         SettleArg::Extend { lease } => SettleAction::Extend { lease },
     };
-    let settled = consumer
-        .settle_one(Settle {
+    let settled = messenger
+        .settle_one_by_token(Settle {
             token: input::token(token)?,
             action,
         })

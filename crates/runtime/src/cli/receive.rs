@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use statehouse_contracts::{
-    BroadcastEvent, Consumer, ConsumerExt, Delivery, GroupName, Payload, Received, Result,
-};
+use statehouse_contracts::{BroadcastEvent, Error, ErrorKind, Payload, Received, Result};
+use statehouse_messaging::{Incoming, Messenger};
 use statehouse_wire::{DeliveryDoc, GapDoc, ReceivedDoc};
 
 use super::args::{Receive, Subscribe};
@@ -12,16 +11,7 @@ use super::output::preview;
 use super::{Desk, Output};
 
 pub(super) async fn receive(command: Receive, desk: &Desk, output: &Output) -> Result<()> {
-    let consumer = desk.consumer().await?;
-    let group = match (command.group, command.agent) {
-        (Some(group), _) => group,
-        (None, Some(agent)) => GroupName::mailbox(&agent),
-        (None, None) => {
-            return Err(statehouse_contracts::Error::invalid(
-                "name an agent or a --group",
-            ));
-        }
-    };
+    let mail = desk.mail().await?;
     let wait = if command.follow {
         command.wait.max(Duration::from_secs(30))
     } else {
@@ -33,10 +23,14 @@ pub(super) async fn receive(command: Receive, desk: &Desk, output: &Output) -> R
         lease: command.lease,
     };
     loop {
-        let deliveries = consumer.receive(&group, request).await?;
-        let none = deliveries.is_empty();
-        for delivery in deliveries {
-            show(&*consumer, delivery, command.keep, output).await?;
+        let received = match (&command.group, &command.agent) {
+            (Some(group), _) => mail.messenger().receive(group, request).await?,
+            (None, Some(agent)) => mail.receive(agent, request).await?,
+            (None, None) => return Err(Error::invalid("name an agent or a --group")),
+        };
+        let none = received.is_empty();
+        for incoming in received {
+            show(mail.messenger(), incoming, command.keep, output).await?;
         }
         if !command.follow {
             return if none && !output.is_json() {
@@ -50,11 +44,13 @@ pub(super) async fn receive(command: Receive, desk: &Desk, output: &Output) -> R
 
 /// Prints a delivery, then acknowledges it unless it is kept.
 async fn show(
-    consumer: &dyn Consumer,
-    delivery: Delivery,
+    messenger: &Messenger,
+    incoming: Incoming,
     keep: bool,
     output: &Output,
 ) -> Result<()> {
+    let mut delivery = incoming.delivery.clone();
+    delivery.lease.token = incoming.token();
     let mut lines = line(&delivery.received);
     if delivery.attempt > 1 {
         lines.push_str(&format!("\n  attempt {}", delivery.attempt));
@@ -62,19 +58,18 @@ async fn show(
     if keep {
         lines.push_str(&format!("\n  token {}", delivery.lease.token));
     }
-    output.show(&DeliveryDoc::new(delivery.clone(), Instant::now()), || {
-        lines
-    })?;
+    output.show(&DeliveryDoc::new(delivery, Instant::now()), || lines)?;
     if keep {
         Ok(())
     } else {
-        consumer.ack(&delivery).await
+        messenger.ack(&incoming).await
     }
 }
 
 pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) -> Result<()> {
-    let consumer = desk.consumer().await?;
-    let mut events = consumer.broadcast(&command.pattern).await?;
+    let mail = desk.mail().await?;
+    let messenger = mail.messenger();
+    let mut events = messenger.consumer().broadcast(&command.pattern).await?;
     let mut seen = 0;
     while command.count.is_none_or(|count| seen < count) {
         match events
@@ -83,8 +78,9 @@ pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) 
         {
             None if command.idle.is_some() => return Ok(()),
             None => {}
-            Some(BroadcastEvent::Message(received)) => {
+            Some(BroadcastEvent::Message(mut received)) => {
                 seen += 1;
+                make_plain(messenger, &mut received).await?;
                 let lines = line(&received);
                 output.show(&ReceivedDoc::from(*received), || lines)?;
             }
@@ -95,6 +91,25 @@ pub(super) async fn subscribe(command: Subscribe, desk: &Desk, output: &Output) 
         }
     }
     Ok(())
+}
+
+/// Puts the content in the place of its reference, where it is still there.
+async fn make_plain(messenger: &Messenger, received: &mut Received) -> Result<()> {
+    let Payload::Reference(reference) = &received.message.payload else {
+        return Ok(());
+    };
+    match messenger.resolve(&received.message.payload).await {
+        Ok(bytes) => {
+            let content_type = reference.content_type.clone();
+            received.message.payload = Payload::Inline {
+                bytes,
+                content_type,
+            };
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A message on one line: when, where, from whom, what.

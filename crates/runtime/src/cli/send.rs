@@ -1,6 +1,6 @@
 //! `statehouse send` and `statehouse publish`
 
-use statehouse_contracts::{Message, Payload, ProducerExt, Result, SendOptions, Topic};
+use statehouse_contracts::{Message, Payload, Result, SendOptions, Sent, Topic};
 use statehouse_wire::SentDoc;
 
 use super::args::{MessageArgs, Publish, Send};
@@ -9,12 +9,22 @@ use super::{Desk, Output, input};
 pub(super) async fn send(command: Send, desk: &Desk, output: &Output) -> Result<()> {
     let mut message = message(Topic::mailbox(&command.agent), command.message, desk)?;
     message.recipient = Some(command.agent);
-    deliver(message, false, desk, output).await
+    let topic = message.topic.clone();
+    let sent = desk.mail().await?.send(message).await?;
+    show(&topic, sent, output)
 }
 
 pub(super) async fn publish(command: Publish, desk: &Desk, output: &Output) -> Result<()> {
     let message = message(command.topic, command.message, desk)?;
-    deliver(message, command.require_route, desk, output).await
+    let topic = message.topic.clone();
+    let options = SendOptions {
+        require_route: command.require_route,
+        ..SendOptions::default()
+    };
+    let mail = desk.mail().await?;
+    let publishing = mail.messenger().publish(message, options, desk.keep());
+    let (sent, _) = publishing.await?;
+    show(&topic, sent, output)
 }
 
 fn message(topic: Topic, args: MessageArgs, desk: &Desk) -> Result<Message> {
@@ -40,18 +50,7 @@ fn message(topic: Topic, args: MessageArgs, desk: &Desk) -> Result<Message> {
     })
 }
 
-async fn deliver(
-    message: Message,
-    require_route: bool,
-    desk: &Desk,
-    output: &Output,
-) -> Result<()> {
-    let topic = message.topic.clone();
-    let options = SendOptions {
-        require_route,
-        ..SendOptions::default()
-    };
-    let sent = desk.producer().await?.send_with(message, options).await?;
+fn show(topic: &Topic, sent: Sent, output: &Output) -> Result<()> {
     let line = match (sent.duplicate_of, sent.routed) {
         (Some(first), _) => format!("sent before, as {first}"),
         (None, Some(0)) => format!("sent {} to {topic}; no group hears it", sent.id),

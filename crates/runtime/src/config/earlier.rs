@@ -8,6 +8,11 @@
 //! | `ROCKETMQ_NAMESERVER_ADDRS` (comma list) | `backends.messages = "rocketmq://a:9876?nameserver=b:9876"` |
 //! | `ROCKETMQ_STATE_TOPIC`, `ROCKETMQ_PRODUCER_GROUP`, `ROCKETMQ_CONSUMER_GROUP`, beside the first | its parameters `topic`, `producer_group`, `consumer_group` |
 //! | `RABBITMQ_HOST`, `RABBITMQ_PORT` (5672), `RABBITMQ_USER` (guest), `RABBITMQ_PASS` (guest), `RABBITMQ_VHOST` (`/`) | `backends.messages = "amqp://user:***@host:port/vhost"` |
+//! | `LOOM_COMMUNICATION_STORE_BACKEND` (`memory`, `sqlite`, `redis`), `LOOM_COMMUNICATION_STORE_PATH` (`./loom.db`), `LOOM_COMMUNICATION_STORE_REDIS_URL` | `backends.references` |
+//! | `LOOM_COMMUNICATION_GC_ENABLED`, `LOOM_COMMUNICATION_GC_STRATEGY` (`ref_counting`, `manual`), `LOOM_COMMUNICATION_GC_INTERVAL` (seconds) | `references.gc_interval`; never when it is off or manual |
+//! | `LOOM_COMMUNICATION_AUTO_PROMOTE_ENABLED`, `LOOM_COMMUNICATION_AUTO_PROMOTE_THRESHOLD`, `LOOM_COMMUNICATION_POLICIES_ALWAYS_REFERENCE`, `LOOM_COMMUNICATION_POLICIES_ALWAYS_VALUE` | the same under `communication` |
+//!
+//! A file may have loom's tables `[communication.store]` and `[communication.gc]`, with the same meaning.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

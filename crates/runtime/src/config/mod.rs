@@ -13,6 +13,8 @@
 mod earlier;
 mod environment;
 mod file;
+mod loom;
+mod messaging;
 mod problem;
 mod reference;
 mod schema;
@@ -30,6 +32,10 @@ use std::path::{Path, PathBuf};
 use statehouse_contracts::Endpoint;
 
 pub use environment::Environment;
+pub use messaging::{
+    AutoPromote, Bus, Communication, Mailbox, Messaging, Overflow, Policies, Requests,
+    SharedMemory, UnknownAgents,
+};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::reference;
 pub use schema::{Key, Shown};
@@ -72,6 +78,8 @@ pub struct Config {
     pub references: References,
     /// `[tasks]`
     pub tasks: Tasks,
+    /// The sections of messaging.
+    pub messaging: Messaging,
     /// `[log]`
     pub log: Log,
     /// `[telemetry]`
@@ -123,6 +131,7 @@ impl Config {
         let layers = Layers::read(reader, "layers");
         let references = References::read(reader, "references");
         let tasks = Tasks::read(reader, "tasks");
+        let messaging = Messaging::read(reader);
         let log = Log::read(reader, "log");
         let telemetry = Telemetry::read(reader, "telemetry");
         Some(Self {
@@ -137,6 +146,7 @@ impl Config {
             layers: layers?,
             references: references?,
             tasks: tasks?,
+            messaging: messaging?,
             log: log?,
             telemetry: telemetry?,
         })
@@ -145,7 +155,7 @@ impl Config {
 
 /// Every known key, in the order of the file.
 pub fn keys() -> Vec<&'static Key> {
-    [
+    let before = [
         Server::KEYS,
         TokenConfig::KEYS,
         Backends::KEYS,
@@ -157,12 +167,13 @@ pub fn keys() -> Vec<&'static Key> {
         Layers::KEYS,
         References::KEYS,
         Tasks::KEYS,
-        Log::KEYS,
-        Telemetry::KEYS,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    before
+        .into_iter()
+        .chain(Messaging::KEYS)
+        .chain([Log::KEYS, Telemetry::KEYS])
+        .flatten()
+        .collect()
 }
 
 /// A key set by a flag of the command line.
@@ -221,13 +232,18 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let file = named_or_default_file(sources);
     if let Some(path) = &file {
         match file::read(path) {
-            Ok(text) => file::take(path, &text, &keys, &mut values, &mut problems),
+            Ok(text) => {
+                // Names of earlier tools are understood there, too.
+                let keys: Vec<&Key> = keys.iter().copied().chain(loom::KEYS).collect();
+                file::take(path, &text, &keys, &mut values, &mut problems);
+            }
             Err(problem) => problems.push(problem),
         }
     }
     environment::take(&sources.environment, &keys, &mut values, &mut problems);
     take_overrides(&sources.overrides, &keys, &mut values, &mut problems);
     earlier::take(&sources.environment, &mut values, &mut problems);
+    loom::take(&sources.environment, &mut values, &mut problems);
 
     let mut reader = Reader::new(&values);
     let config = Config::read(&mut reader);

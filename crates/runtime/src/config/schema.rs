@@ -54,6 +54,12 @@ impl Values {
         self.entries.insert(path, Entry { raw, origin });
     }
 
+    /// What a source set it to, and where.
+    pub(super) fn get(&self, path: &str) -> Option<(Raw, Origin)> {
+        let entry = self.entries.get(path)?;
+        Some((entry.raw.clone(), entry.origin.clone()))
+    }
+
     /// Whether some source set it to something.
     pub(super) fn is_set(&self, path: &str) -> bool {
         let none = Raw::Word(String::new());

@@ -86,6 +86,7 @@ impl Rules<'_> {
     }
 
     fn durations(&mut self, config: &Config) {
+        let messaging = &config.messaging;
         let positive = [
             ("server.max_wait", config.server.max_wait),
             ("state.prune_interval", config.state.prune_interval),
@@ -94,6 +95,17 @@ impl Rules<'_> {
             ("relay.lease", config.relay.lease),
             ("layers.timeout", config.layers.timeout),
             ("references.gc_interval", config.references.gc_interval),
+            (
+                "communication.sweep_interval",
+                messaging.communication.sweep_interval,
+            ),
+            ("mailbox.ttl", messaging.mailbox.ttl),
+            ("mailbox.lease", messaging.mailbox.lease),
+            ("requests.timeout", messaging.requests.timeout),
+            (
+                "requests.recover_interval",
+                messaging.requests.recover_interval,
+            ),
         ];
         for (key, duration) in positive {
             if duration == Duration::ZERO {
@@ -105,6 +117,12 @@ impl Rules<'_> {
             self.wrong(
                 "layers.retry_base",
                 "must not be longer than layers.retry_cap",
+            );
+        }
+        if messaging.mailbox.backoff > messaging.mailbox.backoff_cap {
+            self.wrong(
+                "mailbox.backoff",
+                "must not be longer than mailbox.backoff_cap",
             );
         }
     }

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use statehouse_contracts::{Endpoint, Namespace, Principal};
+use statehouse_contracts::{Endpoint, Kind, Namespace, Principal};
 
 use super::units::{ByteSize, duration_text, parse_duration};
 
@@ -326,6 +326,22 @@ impl Setting for Vec<String> {
         } else {
             self.join(", ")
         }
+    }
+}
+
+impl Setting for Vec<Kind> {
+    fn expected() -> String {
+        "a list of kinds of messages (in an environment variable: joined by commas)".to_owned()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let kind = |name: String| Kind::new(name).map_err(|error| error.message().to_owned());
+        Vec::<String>::read(raw)?.into_iter().map(kind).collect()
+    }
+
+    fn show(&self) -> String {
+        let names: Vec<String> = self.iter().map(Kind::to_string).collect();
+        names.show()
     }
 }
 

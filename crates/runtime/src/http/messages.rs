@@ -1,12 +1,10 @@
 //! Sending, receiving and settling.
 
 use axum::extract::State;
-use statehouse_contracts::{
-    Error, GroupName, Message, MessageId, ProducerExt, Receive, Result, Scope, Settle, Topic,
-};
+use statehouse_contracts::{GroupName, MessageId, Receive, Result, Settle};
 use statehouse_wire::{
-    CancelledDoc, DeliveryDoc, ItemsDoc, OutcomeDoc, PublishDoc, ReceiveDoc, SendDoc, SentDoc,
-    SettleBatchDoc, SettledDoc,
+    CancelledDoc, DeliveryDoc, ItemsDoc, OutcomeDoc, ReceiveDoc, SendDoc, SentDoc, SettleBatchDoc,
+    SettledDoc,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,8 +19,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(cancel))
         .routes(routes!(receive))
         .routes(routes!(settle))
-        .routes(routes!(send_to_mailbox))
-        .routes(routes!(receive_from_mailbox))
 }
 
 /// Sends messages; one answer per message, in order.
@@ -37,21 +33,6 @@ async fn send(State(api): State<Api>, caller: Caller, Json(body): Json<SendDoc>)
     let answers = producer.send(batch, options).await?;
     let items: Vec<OutcomeDoc<SentDoc>> = answers.into_iter().map(OutcomeDoc::new).collect();
     Ok(json(&ItemsDoc { items }))
-}
-
-/// Sends one message.
-pub(super) async fn send_one(
-    api: &Api,
-    scope: &Scope,
-    topic: Topic,
-    body: PublishDoc,
-) -> Result<SentDoc> {
-    let mut message: Message = body.message(topic)?;
-    if message.sender.is_none() {
-        message.sender = Some(scope.principal.as_str().to_owned());
-    }
-    let producer = api.app().producer(scope).await?;
-    producer.send_one(message).await.map(Into::into)
 }
 
 /// Takes back a message that is not due yet.
@@ -77,22 +58,13 @@ async fn receive(
     State(api): State<Api>,
     caller: Caller,
     Path(group): Path<GroupName>,
-    arrived: Arrived,
+    Arrived(arrived): Arrived,
     Optional(body): Optional<ReceiveDoc>,
 ) -> Answer {
-    deliveries(&api, &caller.0, &group, body.into(), arrived).await
-}
-
-async fn deliveries(
-    api: &Api,
-    scope: &Scope,
-    group: &GroupName,
-    mut receive: Receive,
-    Arrived(arrived): Arrived,
-) -> Answer {
-    receive.wait = cut(receive.wait, api);
-    let consumer = api.app().consumer(scope).await?;
-    let receiving = consumer.receive(group, receive);
+    let mut receive = Receive::from(body);
+    receive.wait = cut(receive.wait, &api);
+    let consumer = api.app().consumer(&caller.0).await?;
+    let receiving = consumer.receive(&group, receive);
     let received = api.waiting(Vec::new(), receiving).await?;
     let items: Vec<DeliveryDoc> = received
         .into_iter()
@@ -114,55 +86,11 @@ async fn settle(
     Json(body): Json<SettleBatchDoc>,
 ) -> Answer {
     let batch: Result<Vec<Settle>> = body.settles.into_iter().map(Settle::try_from).collect();
-    let answers = api.app().consumer(&caller.0).await?.settle(batch?).await?;
+    let mail = api.app().mail(&caller.0).await?;
+    let answers = mail.messenger().settle_by_token(batch?).await?;
     let items: Vec<OutcomeDoc<SettledDoc>> = answers
         .into_iter()
         .map(|answer| OutcomeDoc::new(answer.map(|settled| SettledDoc::new(&settled, arrived))))
         .collect();
     Ok(json(&ItemsDoc { items }))
-}
-
-/// Sends a message to an agent's mailbox, which is made when it is not there.
-#[utoipa::path(
-    post, path = "/v1/mailboxes/{agent}", tag = "messages",
-    params(("agent" = String, Path)),
-    request_body = PublishDoc,
-    responses((status = 200, body = SentDoc)),
-)]
-async fn send_to_mailbox(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(agent): Path<String>,
-    Json(body): Json<PublishDoc>,
-) -> Answer {
-    let (topic, _) = mailbox(&agent)?;
-    Ok(json(&send_one(&api, &caller.0, topic, body).await?))
-}
-
-/// Takes messages of an agent's mailbox, which is made when it is not there.
-#[utoipa::path(
-    post, path = "/v1/mailboxes/{agent}/receive", tag = "messages",
-    params(("agent" = String, Path)),
-    request_body = Option<ReceiveDoc>,
-    responses((status = 200, body = ItemsDoc<DeliveryDoc>)),
-)]
-async fn receive_from_mailbox(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(agent): Path<String>,
-    arrived: Arrived,
-    Optional(body): Optional<ReceiveDoc>,
-) -> Answer {
-    let (_, group) = mailbox(&agent)?;
-    deliveries(&api, &caller.0, &group, body.into(), arrived).await
-}
-
-/// The topic and the group of an agent's mailbox.
-fn mailbox(agent: &str) -> Result<(Topic, GroupName)> {
-    if agent.is_empty() || agent.contains(char::is_control) {
-        return Err(Error::invalid(
-            "the name of an agent is not empty and has no control characters",
-        ));
-    }
-    Ok((Topic::mailbox(agent), GroupName::mailbox(agent)))
 }

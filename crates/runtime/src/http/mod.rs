@@ -9,13 +9,16 @@ mod followers;
 mod groups;
 mod headers;
 mod history;
+pub(crate) mod mailboxes;
 mod messages;
 mod openapi;
 mod outbox;
 mod problem;
 mod range;
 mod references;
+mod requests;
 mod service;
+pub(crate) mod shared;
 mod stacks;
 mod states;
 mod suggest;
@@ -134,7 +137,10 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(tasks::routes())
         .merge(messages::routes())
         .merge(groups::routes())
+        .merge(mailboxes::routes())
+        .merge(requests::routes())
         .merge(topics::routes())
+        .merge(shared::routes())
         .merge(references::routes())
         .merge(trio::routes())
         .merge(service::routes())

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
 
 mod commands;
+mod messaging;
 mod mistakes;
 mod place;

@@ -5,6 +5,7 @@
 mod client;
 mod conditions;
 mod messages;
+mod messaging;
 mod references;
 mod refusals;
 mod service;

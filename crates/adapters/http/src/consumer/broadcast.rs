@@ -101,6 +101,8 @@ impl Listener {
 
 async fn open(handle: Handle, pattern: Pattern) -> Result<Events> {
     let request = handle.get("broadcast", &["v1", "topics", pattern.as_str()]);
+    // As it travels, mail included.
+    let request = request.query("raw", true);
     Ok(Events::new(request.stream().await?))
 }
 

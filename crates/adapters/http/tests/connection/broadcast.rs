@@ -59,6 +59,7 @@ async fn a_broken_stream_is_opened_again_between_gaps() {
         assert_eq!(heard(&mut listener).await, expected);
     }
     assert_eq!(server.seen()[0].line, "GET /v1/topics/a.%2A.%23");
+    assert_eq!(server.seen()[0].query, "raw=true");
     assert!(
         server.seen()[0]
             .headers

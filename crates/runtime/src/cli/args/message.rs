@@ -1,4 +1,4 @@
-//! `statehouse send`, `publish`, `receive` and `subscribe`
+//! `statehouse send`, `request`, `reply`, `publish`, `receive` and `subscribe`
 
 use std::time::Duration;
 
@@ -50,6 +50,42 @@ pub struct Send {
     /// The message
     #[command(flatten)]
     pub message: MessageArgs,
+}
+
+/// Ask an agent, and print its answer.
+#[derive(Args, Debug)]
+pub struct Request {
+    /// The agent
+    pub agent: String,
+    /// The question: text, @FILE, or - for standard input
+    pub payload: String,
+    /// How long to wait for the answer; by default requests.timeout
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// What sort of message it is
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// How urgent it is: 0 to 9, larger first (1 low, 2 normal, 3 high, 4 critical)
+    #[arg(long, value_parser = input::priority)]
+    pub priority: Option<Priority>,
+    /// A header
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = input::pair)]
+    pub headers: Vec<(String, String)>,
+    /// Its media type; by default JSON or text by its look
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+}
+
+/// Answer a request, and acknowledge it.
+#[derive(Args, Debug)]
+pub struct Reply {
+    /// The request, as `receive --keep --json` printed it: text, @FILE, or - for standard input
+    pub request: String,
+    /// The answer: text, @FILE, or - for standard input
+    pub payload: String,
+    /// Its media type; by default JSON or text by its look
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
 }
 
 /// Publish a message to a topic.

@@ -3,6 +3,7 @@
 mod message;
 mod queue;
 mod reference;
+mod shared;
 mod state;
 mod task;
 
@@ -11,9 +12,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use statehouse_contracts::{Namespace, Principal};
 
-pub(super) use self::message::{MessageArgs, Publish, Receive, Send, Subscribe};
+pub(super) use self::message::{MessageArgs, Publish, Receive, Reply, Request, Send, Subscribe};
 pub(super) use self::queue::{QueueCommand, SettleArg};
 pub(super) use self::reference::{CompressionArg, RefCommand};
+pub(super) use self::shared::{SharedCommand, SharedWatchArgs};
 pub(super) use self::state::{
     StateCommand, StateOutgoing, StateRead, StateWatch, StateWrite, When,
 };
@@ -137,10 +139,17 @@ pub enum DeskCommand {
     Send(Send),
     /// Receive from an agent's mailbox, or from a group
     Receive(Receive),
+    /// Ask an agent, and print its answer
+    Request(Request),
+    /// Answer a request, and acknowledge it
+    Reply(Reply),
     /// Publish a message to a topic
     Publish(Publish),
     /// Print what is published from now on
     Subscribe(Subscribe),
+    /// Read and write what agents share
+    #[command(subcommand)]
+    Shared(SharedCommand),
     /// Store and resolve large content
     #[command(subcommand)]
     Ref(RefCommand),

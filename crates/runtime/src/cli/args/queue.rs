@@ -12,6 +12,16 @@ use crate::config::parse_duration;
 pub enum QueueCommand {
     /// List the groups
     List,
+    /// List the agents for whom something is ready
+    Agents,
+    /// Print what waits for an agent, without its contents
+    Pending {
+        /// The agent
+        agent: String,
+        /// At most so many
+        #[arg(long, default_value_t = 10)]
+        max: usize,
+    },
     /// Declare a group
     Declare {
         /// Its name
