@@ -14,7 +14,7 @@ use fred::types::Message as Published;
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, Received, Result};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::broadcast::Ear;
@@ -280,7 +280,7 @@ async fn hear(
         return;
     };
     let mut connections = fred.reconnect_rx();
-    let mut ticks = interval(SAY_EVERY);
+    let mut ticks = interval_at(Instant::now() + SAY_EVERY, SAY_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
