@@ -9,10 +9,12 @@
 //! | [`Requests`] | asks an agent and waits for its reply |
 //! | [`SharedMemory`] | named values with versions that agents share, by scope |
 //! | [`Bus`] | publish and subscribe inside one process, never waiting |
+//! | [`Interrupts`] | signals that handlers get at once, the critical ones for sure |
 //! | [`Topics`] | the buses of many processes, joined by the backend |
 
 mod agent;
 mod bus;
+mod interrupts;
 mod mailbox;
 mod messenger;
 mod policy;
@@ -24,6 +26,10 @@ pub use agent::Agent;
 pub use bus::{
     Bus, BusFilter, BusOptions, BusOverflow, BusPattern, Published, Subscribe, Subscription,
     SubscriptionId, SubscriptionInfo, TopicStats,
+};
+pub use interrupts::{
+    Handled, Interrupt, InterruptEvent, InterruptHandler, InterruptHook, InterruptOptions,
+    InterruptStats, Interrupts, Signal, SignalClass,
 };
 pub use mailbox::{
     AgentValidator, Arrivals, MailboxOptions, MailboxStatus, Mailboxes, Pending, UnknownAgent,

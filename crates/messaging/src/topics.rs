@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use crate::{Bus, Messenger, Published, Subscribe, Subscription};
+use crate::{Bus, Messenger, Published, Subscribe, Subscription, interrupts};
 
 /// How topics are shared.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Default for TopicsOptions {
 ///   any message.
 /// - A large payload is promoted by the policy, and carried as a reference: see
 ///   [`Topics::resolve`].
-/// - Mail and replies are not heard here, whatever the pattern.
+/// - Mail, replies and interrupts are not heard here, whatever the pattern.
 #[derive(Debug)]
 pub struct Topics {
     inner: Arc<Inner>,
@@ -191,7 +191,12 @@ impl Inner {
     }
 
     fn hear(&self, mut message: Message) {
-        let private = message.topic.is_mailbox() || message.topic.as_str().starts_with("reply.");
+        let topic = &message.topic;
+        let prefixes = ["reply.", interrupts::TOPIC_PREFIX];
+        let private = topic.is_mailbox()
+            || prefixes
+                .iter()
+                .any(|prefix| topic.as_str().starts_with(prefix));
         let own = message.headers.get(ORIGIN) == Some(&self.origin);
         if private || own {
             return;

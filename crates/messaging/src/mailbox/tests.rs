@@ -1,3 +1,5 @@
+mod model;
+
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;

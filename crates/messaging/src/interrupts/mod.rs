@@ -1,0 +1,472 @@
+//! Signals that do not wait in a mailbox.
+
+mod durable;
+mod handler;
+mod signal;
+mod stats;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::RwLock;
+use statehouse_contracts::{Bytes, Error, ErrorKind, MessageId, Result};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Incoming, Messenger};
+pub(crate) use durable::TOPIC_PREFIX;
+pub use handler::{Handled, Interrupt, InterruptEvent, InterruptHandler, InterruptHook};
+pub use signal::{Signal, SignalClass};
+pub use stats::InterruptStats;
+
+/// How interrupts behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterruptOptions {
+    /// How many interrupts of the class high wait for their handlers. Default 10,000.
+    pub high: usize,
+    /// How many of the class normal. Default 1,000.
+    pub normal: usize,
+    /// How many of the class low, and how many of the class learning. Default 100.
+    pub low: usize,
+    /// How long a handler may take. Default 30 s.
+    pub timeout: Duration,
+    /// The wait before the first repeat of a critical interrupt; it doubles. Default 100 ms.
+    pub retry: Duration,
+    /// The longest wait before a repeat. Default 30 s.
+    pub retry_cap: Duration,
+    /// How many deliveries a critical interrupt gets before it is a dead letter. Default 50.
+    pub max_attempts: u32,
+}
+
+impl Default for InterruptOptions {
+    fn default() -> Self {
+        Self {
+            high: 10_000,
+            normal: 1_000,
+            low: 100,
+            timeout: Duration::from_secs(30),
+            retry: Duration::from_millis(100),
+            retry_cap: Duration::from_secs(30),
+            max_attempts: 50,
+        }
+    }
+}
+
+impl InterruptOptions {
+    fn buffer(&self, class: SignalClass) -> usize {
+        let buffer = match class {
+            SignalClass::Critical | SignalClass::High => self.high,
+            SignalClass::Normal => self.normal,
+            SignalClass::Low | SignalClass::Learning => self.low,
+        };
+        buffer.max(1)
+    }
+}
+
+/// Signals for agents, handled at once by who registered for them.
+///
+/// - A **critical** signal is a message of the group `interrupts.<agent>`: it waits for an agent that
+///   is not there, reaches it in any process, and comes again, after a growing wait, until its
+///   handler has handled it, or somebody [acknowledged](Interrupts::acknowledge) it. After its last
+///   attempt it is a dead letter.
+/// - All **others** are for the agents of this process. They wait in a bounded buffer for each class;
+///   when that is full the newest is refused. Who sends never waits.
+/// - A handler that fails, panics or takes too long has not delivered anything, and harms nobody else.
+///
+/// Clones are the same interrupts. Needs a tokio runtime.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use async_trait::async_trait;
+/// use statehouse_contracts::{Endpoint, Factory, Result, Scope};
+/// use statehouse_messaging::{
+///     Handled, Interrupt, InterruptHandler, InterruptOptions, Interrupts, Messenger,
+///     PolicyManager, Signal,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Stop(tokio::sync::mpsc::Sender<String>);
+///
+/// #[async_trait]
+/// impl InterruptHandler for Stop {
+///     async fn handle(&self, interrupt: &Interrupt) -> Result<Handled> {
+///         let _ = self.0.send(interrupt.signal.to_string()).await;
+///         Ok(Handled::Done)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let backend = statehouse_memory::Memory.open(&Endpoint::parse("memory:")?).await?;
+/// let scope = Scope::parse("default", "team")?;
+/// let messenger = Messenger::open(&*backend, &scope, PolicyManager::default().into()).await?;
+/// let interrupts = Interrupts::new(messenger, InterruptOptions::default());
+///
+/// // It waits until the agent is there.
+/// interrupts.send(Signal::EMERGENCY_STOP, "worker-1", "fire").await?;
+/// let (told, mut heard) = tokio::sync::mpsc::channel(1);
+/// interrupts.register("worker-1", Signal::EMERGENCY_STOP, Arc::new(Stop(told))).await?;
+/// assert_eq!(heard.recv().await.as_deref(), Some("emergency_stop"));
+/// interrupts.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Interrupts(Arc<Inner>);
+
+struct Inner {
+    messenger: Messenger,
+    options: InterruptOptions,
+    agents: RwLock<BTreeMap<String, Agent>>,
+    buffers: BTreeMap<SignalClass, mpsc::Sender<Interrupt>>,
+    /// Critical interrupts that a handler has taken.
+    taken: DashMap<MessageId, Incoming>,
+    stats: stats::Counters,
+    hook: RwLock<Option<InterruptHook>>,
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+/// What an agent has registered.
+#[derive(Default)]
+struct Agent {
+    handlers: BTreeMap<Signal, Arc<dyn InterruptHandler>>,
+    /// Ends what receives its critical interrupts, if anything does.
+    listening: Option<CancellationToken>,
+}
+
+impl Interrupts {
+    /// Critical interrupts go by `messenger`.
+    pub fn new(messenger: Messenger, options: InterruptOptions) -> Self {
+        let (mut buffers, mut receivers) = (BTreeMap::new(), Vec::new());
+        for class in SignalClass::BUFFERED {
+            let (sender, receiver) = mpsc::channel(options.buffer(class));
+            buffers.insert(class, sender);
+            receivers.push(receiver);
+        }
+        let inner = Arc::new(Inner {
+            messenger,
+            options,
+            agents: RwLock::default(),
+            buffers,
+            taken: DashMap::new(),
+            stats: stats::Counters::default(),
+            hook: RwLock::default(),
+            stop: CancellationToken::new(),
+            running: TaskTracker::new(),
+        });
+        for receiver in receivers {
+            // It holds the interrupts only while it handles one, so that they end with their last
+            // clone.
+            let work = work(Arc::downgrade(&inner), receiver, inner.stop.clone());
+            inner.running.spawn(work);
+        }
+        Self(inner)
+    }
+
+    /// Registers who handles a signal for an agent.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) without an agent;
+    /// [`Conflict`](ErrorKind::Conflict) when somebody is registered;
+    /// [`Closed`](ErrorKind::Closed); for a critical signal those of
+    /// [`Consumer::declare`](statehouse_contracts::Consumer::declare).
+    pub async fn register(
+        &self,
+        agent: &str,
+        signal: Signal,
+        handler: Arc<dyn InterruptHandler>,
+    ) -> Result<()> {
+        self.0.check_open()?;
+        check_agent(agent)?;
+        if signal.is_critical() {
+            self.0.declare(agent).await?;
+        }
+        let mut agents = self.0.agents.write();
+        let registered = agents.entry(agent.to_owned()).or_default();
+        if registered.handlers.contains_key(&signal) {
+            let text = format!("{agent} has a handler for {signal} already; unregister it first");
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        registered.handlers.insert(signal, handler);
+        if signal.is_critical() && registered.listening.is_none() {
+            registered.listening = Some(self.0.listen(agent));
+        }
+        Ok(())
+    }
+
+    /// Takes a handler away; answers whether there was one. Critical interrupts wait from then on.
+    pub fn unregister(&self, agent: &str, signal: Signal) -> bool {
+        let mut agents = self.0.agents.write();
+        let Some(registered) = agents.get_mut(agent) else {
+            return false;
+        };
+        let removed = registered.handlers.remove(&signal).is_some();
+        let listens = registered
+            .handlers
+            .keys()
+            .any(|signal| signal.is_critical());
+        if !listens && let Some(listening) = registered.listening.take() {
+            listening.cancel();
+        }
+        if registered.handlers.is_empty() {
+            agents.remove(agent);
+        }
+        removed
+    }
+
+    /// Sends a signal to an agent. Answers its id once it is accepted: in its class's buffer, or
+    /// stored when it is critical.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when it is not critical and nobody here handles it;
+    /// [`Overloaded`](ErrorKind::Overloaded) when its buffer is full; [`Closed`](ErrorKind::Closed);
+    /// for a critical one those of [`Messenger::send`].
+    pub async fn send(
+        &self,
+        signal: Signal,
+        target: &str,
+        payload: impl Into<Bytes> + Send,
+    ) -> Result<MessageId> {
+        self.send_from(None, signal, target, payload).await
+    }
+
+    /// Sends a signal in somebody's name.
+    ///
+    /// # Errors
+    /// Those of [`Interrupts::send`].
+    pub async fn send_from(
+        &self,
+        sender: Option<&str>,
+        signal: Signal,
+        target: &str,
+        payload: impl Into<Bytes> + Send,
+    ) -> Result<MessageId> {
+        let interrupt = Interrupt {
+            id: MessageId::random(),
+            signal,
+            target: target.to_owned(),
+            sender: sender.map(str::to_owned),
+            payload: payload.into(),
+            attempt: 1,
+        };
+        self.0.check_open()?;
+        check_agent(target)?;
+        match signal.is_critical() {
+            true => self.0.persist(interrupt).await,
+            false => self.0.buffer(interrupt),
+        }
+    }
+
+    /// Sends a signal to every agent that handles it: a critical one in any process, others in this
+    /// one. Answers how many agents it was accepted for.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); for a critical one those of [`Messenger::send`], when some of
+    /// them may have it.
+    pub async fn broadcast(
+        &self,
+        sender: Option<&str>,
+        signal: Signal,
+        payload: impl Into<Bytes> + Send,
+    ) -> Result<usize> {
+        self.0.check_open()?;
+        let payload: Bytes = payload.into();
+        if signal.is_critical() {
+            return self.0.persist_for_all(sender, signal, payload).await;
+        }
+        let mut accepted = 0;
+        for target in self.agents_for(signal) {
+            let sent = self.send_from(sender, signal, &target, payload.clone());
+            match sent.await {
+                Ok(_) => accepted += 1,
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                // It was told as dropped.
+                Err(error) => tracing::debug!(target, %signal, %error, "not accepted"),
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Done with a critical interrupt that a handler of this process has
+    /// [taken](Handled::Taken).
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for one that nobody has taken, or that was acknowledged;
+    /// [`LeaseLost`](ErrorKind::LeaseLost) when it comes again already.
+    pub async fn acknowledge(&self, id: MessageId) -> Result<()> {
+        let Some((_, incoming)) = self.0.taken.remove(&id) else {
+            return Err(Error::not_found(format!(
+                "no interrupt {id} waits to be acknowledged here"
+            )));
+        };
+        self.0.ack(&incoming).await
+    }
+
+    /// The signals that an agent handles here.
+    pub fn handlers(&self, agent: &str) -> Vec<Signal> {
+        let agents = self.0.agents.read();
+        let registered = agents.get(agent);
+        registered.map_or_else(Vec::new, |found| found.handlers.keys().copied().collect())
+    }
+
+    /// The agents that handle anything here, by name.
+    pub fn agents(&self) -> Vec<String> {
+        self.0.agents.read().keys().cloned().collect()
+    }
+
+    /// Sets who is told of everything that happens, or nobody.
+    pub fn set_hook(&self, hook: Option<InterruptHook>) {
+        *self.0.hook.write() = hook;
+    }
+
+    /// What has happened in this process, and what waits here.
+    pub fn stats(&self) -> InterruptStats {
+        let buffers = self.0.buffers.values();
+        let waiting = buffers.map(|buffer| buffer.max_capacity() - buffer.capacity());
+        self.0.stats.read(waiting.sum(), self.0.taken.len())
+    }
+
+    /// Ends every handler after what it handles now. What waits in a buffer is dropped, and told so;
+    /// critical interrupts wait for the next process. Idempotent.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.running.close();
+        self.0.running.wait().await;
+        self.0.agents.write().clear();
+        self.0.taken.clear();
+    }
+
+    fn agents_for(&self, signal: Signal) -> Vec<String> {
+        let agents = self.0.agents.read();
+        let handling = agents
+            .iter()
+            .filter(|(_, agent)| agent.handlers.contains_key(&signal));
+        handling.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> Result<()> {
+        match self.stop.is_cancelled() {
+            true => Err(Error::closed().with_operation("interrupt")),
+            false => Ok(()),
+        }
+    }
+
+    fn handler(&self, interrupt: &Interrupt) -> Option<Arc<dyn InterruptHandler>> {
+        let agents = self.agents.read();
+        let registered = agents.get(&interrupt.target)?;
+        registered.handlers.get(&interrupt.signal).cloned()
+    }
+
+    /// Puts it into its class's buffer, or refuses it.
+    fn buffer(&self, interrupt: Interrupt) -> Result<MessageId> {
+        let (id, signal) = (interrupt.id, interrupt.signal);
+        if self.handler(&interrupt).is_none() {
+            let text = format!("{} does not handle {signal} here", interrupt.target);
+            return Err(Error::not_found(text));
+        }
+        let buffer = self.buffers.get(&signal.class());
+        let buffer = buffer.ok_or_else(|| Error::internal("a class without a buffer"))?;
+        match buffer.try_reserve() {
+            Ok(place) => {
+                self.tell(InterruptEvent::Sent, &interrupt);
+                place.send(interrupt);
+                Ok(id)
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => Err(Error::closed()),
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.tell(InterruptEvent::Dropped, &interrupt);
+                let text = format!("too many interrupts such as {signal} wait");
+                Err(Error::new(ErrorKind::Overloaded, text))
+            }
+        }
+    }
+
+    /// Hands it to its handler.
+    async fn handle(&self, interrupt: &Interrupt) -> Result<Handled> {
+        let Some(handler) = self.handler(interrupt) else {
+            let (target, signal) = (&interrupt.target, interrupt.signal);
+            let error = Error::not_found(format!("{target} does not handle {signal} here"));
+            self.tell(InterruptEvent::Failed, interrupt);
+            return Err(error);
+        };
+        let handled = handler::run(&*handler, interrupt, self.options.timeout).await;
+        match &handled {
+            Ok(_) => self.tell(InterruptEvent::Delivered, interrupt),
+            Err(error) => {
+                let (id, target, signal) = (interrupt.id, &interrupt.target, interrupt.signal);
+                tracing::warn!(%id, target, %signal, %error, "an interrupt was not handled");
+                self.tell(InterruptEvent::Failed, interrupt);
+            }
+        }
+        handled
+    }
+
+    /// Counts what happened, and tells the hook.
+    fn tell(&self, event: InterruptEvent, interrupt: &Interrupt) {
+        self.stats.count(event);
+        let hook = self.hook.read().clone();
+        if let Some(hook) = hook {
+            let told = || hook(event, interrupt);
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(told)).is_err() {
+                tracing::warn!(?event, "the hook of interrupts panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("options", &self.options)
+            .field("agents", &self.agents.read().keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Handles what is in one buffer, one after the other, until everything stops.
+async fn work(
+    inner: std::sync::Weak<Inner>,
+    mut waiting: mpsc::Receiver<Interrupt>,
+    stop: CancellationToken,
+) {
+    while let Some(Some(interrupt)) = stop.run_until_cancelled(waiting.recv()).await {
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        // A failure was told where it happened.
+        drop(inner.handle(&interrupt).await);
+    }
+    // Nobody sends into it any more, and what was sent is not lost silently.
+    waiting.close();
+    while let Some(interrupt) = waiting.recv().await {
+        if let Some(inner) = inner.upgrade() {
+            inner.tell(InterruptEvent::Dropped, &interrupt);
+        }
+    }
+}
+
+fn check_agent(agent: &str) -> Result<()> {
+    match agent.is_empty() {
+        true => Err(Error::invalid(
+            "agent is empty; an interrupt names whom it is for",
+        )),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
