@@ -25,7 +25,7 @@ pub struct Timing {
 }
 
 const SHORT: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Timing {
     /// For messages and references.
@@ -65,12 +65,13 @@ impl Timing {
         }
     }
 
-    /// How long one case may take: time to wait out several leases and delays, one after another.
+    /// How long one case may take: time to wait out several leases and delays, one after another,
+    /// and for hundreds of writes to a disk that is busy.
     pub(crate) fn deadline(expected: &Expected) -> Duration {
         [Self::messages(expected), Self::tasks(expected)]
             .iter()
             .map(|timing| {
-                Duration::from_secs(30)
+                Duration::from_secs(120)
                     + 6 * (timing.short_lease + timing.delay)
                     + timing.redelivery
             })
