@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::Message;
+use fred::types::config::Server;
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, Result};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -112,7 +115,9 @@ impl Hub {
             channels: Mutex::default(),
             _stop: stop.clone().drop_guard(),
         });
-        tokio::spawn(hear(Arc::downgrade(&hub), stop));
+        // From here on nothing that is published is missed.
+        let heard = (hub.own.fred().message_rx(), hub.own.fred().reconnect_rx());
+        tokio::spawn(hear(Arc::downgrade(&hub), heard, stop));
         Ok(hub)
     }
 
@@ -207,11 +212,14 @@ fn timed_out() -> fred::error::Error {
 }
 
 /// Hands wake-ups out, renews subscriptions after a reconnection, and keeps the connection honest.
-async fn hear(hub: Weak<Hub>, stop: CancellationToken) {
+async fn hear(
+    hub: Weak<Hub>,
+    (mut messages, mut connections): (Receiver<Message>, Receiver<Server>),
+    stop: CancellationToken,
+) {
     let Some(fred) = hub.upgrade().map(|hub| hub.own.fred().clone()) else {
         return;
     };
-    let (mut messages, mut connections) = (fred.message_rx(), fred.reconnect_rx());
     let mut beat = Instant::now() + HEARTBEAT;
     loop {
         tokio::select! {

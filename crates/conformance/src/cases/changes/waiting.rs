@@ -44,8 +44,8 @@ async fn is_woken(reader: &Shelf, writer: &Shelf) -> Outcome {
     // sleep: a call that waits cannot be told from one that has not begun
     tokio::time::sleep(reader.quiet).await;
     ensure(!waiting.is_finished(), "without a change the call waits")?;
-    let start = Instant::now();
     writer.write(put("k", "a")).await?;
+    let start = Instant::now();
     let page = answer(waiting).await??;
     let names: Vec<String> = page.changes.iter().map(told).collect();
     ensure_eq(names, ["put k 1"], "the changes")?;
