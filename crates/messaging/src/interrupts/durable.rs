@@ -142,12 +142,17 @@ impl Inner {
             // It was for who handles this signal.
             return self.messenger.ack(&incoming).await;
         }
-        match self.handle(&interrupt).await {
-            Ok(Handled::Done) => self.ack(&incoming).await,
-            Ok(Handled::Taken) => {
-                self.taken.insert(interrupt.id, incoming);
-                Ok(())
-            }
+        // Before its handler has it, so that it can be acknowledged at once.
+        self.taken.insert(interrupt.id, incoming);
+        let handled = self.handle(&interrupt).await;
+        if matches!(handled, Ok(Handled::Taken)) {
+            return Ok(());
+        }
+        let Some((_, incoming)) = self.taken.remove(&interrupt.id) else {
+            return Ok(());
+        };
+        match handled {
+            Ok(_) => self.ack(&incoming).await,
             Err(error) => self.messenger.nack(&incoming, error.to_string()).await,
         }
     }
