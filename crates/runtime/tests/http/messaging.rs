@@ -191,6 +191,28 @@ async fn a_request_that_waits_does_not_hold_up_a_shutdown() {
 }
 
 #[tokio::test]
+async fn what_a_crashed_process_left_behind_is_removed() {
+    let text = "[backends]\ndefault = \"memory:\"\n[requests]\nrecover_interval = \"20ms\"\n";
+    let server = Server::with(text).await;
+    // As of 2023, by its id.
+    let group = "replies.01890000-0000-7000-8000-000000000000";
+    let spec = json!({"pattern": "reply.01890000-0000-7000-8000-000000000000"});
+    let declare = server.ask("PUT", &format!("/v1/groups/{group}"));
+    let declare = declare.header("content-type", "application/json");
+    declare.body(spec.to_string()).await.json();
+    server.get("/v1/mailboxes").await.json();
+    let started = Instant::now();
+    loop {
+        let groups = server.get("/v1/groups").await.json().to_string();
+        if !groups.contains(group) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it stays");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn topics_are_filtered_counted_and_told_with_plain_payloads() {
     let server = Server::on_disk().await;
     let path =
