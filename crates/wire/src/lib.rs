@@ -19,6 +19,7 @@ mod content;
 mod error;
 mod group;
 pub mod header;
+mod interrupt;
 mod known;
 mod lease;
 mod mailbox;
@@ -53,6 +54,9 @@ pub use consumer::{
 pub use content::ContentDoc;
 pub use error::{ConflictDoc, ErrorDocument, LimitDoc, PROBLEM, status};
 pub use group::{BackoffDoc, DeclaredDoc, GroupSpecDoc};
+pub use interrupt::{
+    AgentSignalsDoc, InterruptDoc, InterruptIdDoc, InterruptSendDoc, InterruptStatsDoc,
+};
 pub use lease::LeaseDoc;
 pub use mailbox::{
     HeardDoc, MailboxDoc, MailboxStatusDoc, PendingDoc, PublishedDoc, ReplyDoc, RequestDoc,

@@ -27,9 +27,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 impl Inner {
     /// Makes the group in which critical interrupts wait for `agent`.
     pub(super) async fn declare(&self, agent: &str) -> Result<GroupName> {
-        let word = escape_word(agent);
-        let group = GroupName::new(format!("{GROUP_PREFIX}{word}"))?;
-        let topic = Topic::new(format!("{TOPIC_PREFIX}{word}"))?;
+        let group = group_of(agent)?;
+        let topic = topic_of(agent)?;
         let options = &self.options;
         let spec = GroupSpec {
             max_deliveries: options.max_attempts.max(1),
@@ -50,8 +49,8 @@ impl Inner {
     /// Stores it for its agent, also for one that is not there.
     pub(super) async fn persist(&self, interrupt: Interrupt) -> Result<MessageId> {
         self.declare(&interrupt.target).await?;
-        let topic = Topic::new(format!("{TOPIC_PREFIX}{}", escape_word(&interrupt.target)))?;
-        self.store(topic, &interrupt, false).await?;
+        self.store(topic_of(&interrupt.target)?, &interrupt, false)
+            .await?;
         Ok(interrupt.id)
     }
 
@@ -112,12 +111,19 @@ impl Inner {
     }
 
     async fn receive(&self, agent: &str, stop: &CancellationToken) -> Result<()> {
-        let group = self.declare(agent).await?;
+        let group = group_of(agent)?;
         let receiving = self.messenger.receive(&group, Receive::new(1, WAIT));
         let Some(received) = stop.run_until_cancelled(receiving).await else {
             return Ok(());
         };
-        for incoming in received? {
+        let received = match received {
+            // Somebody deleted it; what comes from now on waits again.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.declare(agent).await.map(drop);
+            }
+            received => received?,
+        };
+        for incoming in received {
             self.deliver(agent, incoming).await?;
         }
         Ok(())
@@ -142,12 +148,17 @@ impl Inner {
             // It was for who handles this signal.
             return self.messenger.ack(&incoming).await;
         }
-        match self.handle(&interrupt).await {
-            Ok(Handled::Done) => self.ack(&incoming).await,
-            Ok(Handled::Taken) => {
-                self.taken.insert(interrupt.id, incoming);
-                Ok(())
-            }
+        // Before its handler has it, so that it can be acknowledged at once.
+        self.taken.insert(interrupt.id, incoming);
+        let handled = self.handle(&interrupt).await;
+        if matches!(handled, Ok(Handled::Taken)) {
+            return Ok(());
+        }
+        let Some((_, incoming)) = self.taken.remove(&interrupt.id) else {
+            return Ok(());
+        };
+        match handled {
+            Ok(_) => self.ack(&incoming).await,
             Err(error) => self.messenger.nack(&incoming, error.to_string()).await,
         }
     }
@@ -189,6 +200,14 @@ async fn listen(inner: Weak<Inner>, agent: String, stop: CancellationToken) {
             }
         }
     }
+}
+
+fn group_of(agent: &str) -> Result<GroupName> {
+    GroupName::new(format!("{GROUP_PREFIX}{}", escape_word(agent)))
+}
+
+fn topic_of(agent: &str) -> Result<Topic> {
+    Topic::new(format!("{TOPIC_PREFIX}{}", escape_word(agent)))
 }
 
 fn read(agent: &str, incoming: &Incoming) -> Result<Interrupt> {

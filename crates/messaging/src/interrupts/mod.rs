@@ -293,11 +293,11 @@ impl Interrupts {
         Ok(accepted)
     }
 
-    /// Done with a critical interrupt that a handler of this process has
+    /// Done with a critical interrupt that a handler of this process has in hand or has
     /// [taken](Handled::Taken).
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for one that nobody has taken, or that was acknowledged;
+    /// [`NotFound`](ErrorKind::NotFound) for one that nobody has here, or that was acknowledged;
     /// [`LeaseLost`](ErrorKind::LeaseLost) when it comes again already.
     pub async fn acknowledge(&self, id: MessageId) -> Result<()> {
         let Some((_, incoming)) = self.0.taken.remove(&id) else {

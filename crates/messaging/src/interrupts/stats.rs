@@ -23,7 +23,7 @@ pub struct InterruptStats {
     pub acknowledged: u64,
     /// Those that wait in a buffer now.
     pub waiting: usize,
-    /// Critical ones that wait to be acknowledged now.
+    /// Critical ones that a handler has now, or that wait to be acknowledged.
     pub taken: usize,
 }
 

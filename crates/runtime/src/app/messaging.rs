@@ -13,8 +13,8 @@ use statehouse_contracts::{
     StateKey, StateManager, StateManagerExt,
 };
 use statehouse_messaging::{
-    AgentValidator, Bus, BusOptions, MailboxOptions, Mailboxes, Messenger, MessengerOptions,
-    PolicyManager, Requests, SharedMemory, Topics, TopicsOptions,
+    AgentValidator, Bus, BusOptions, InterruptOptions, Interrupts, MailboxOptions, Mailboxes,
+    Messenger, MessengerOptions, PolicyManager, Requests, SharedMemory, Topics, TopicsOptions,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,7 @@ pub(super) struct Messaging {
 pub(crate) struct Hub {
     topics: OnceCell<Topics>,
     requests: OnceCell<Requests>,
+    interrupts: OnceCell<Interrupts>,
 }
 
 impl Messaging {
@@ -133,6 +134,9 @@ impl Messaging {
                 tracing::warn!(%namespace, "requests are given up; their replies wait");
                 continue;
             };
+            if let Some(interrupts) = hub.interrupts.into_inner() {
+                interrupts.close().await;
+            }
             if let Some(topics) = hub.topics.into_inner() {
                 topics.bus().close();
                 topics.close().await;
@@ -161,6 +165,14 @@ impl Hub {
     /// [`Closed`](ErrorKind::Closed) before that.
     pub(crate) fn requests(&self) -> Result<&Requests> {
         self.requests.get().ok_or_else(Error::closed)
+    }
+
+    /// Interrupts, once [`App::hub_with_interrupts`] has opened them.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) before that.
+    pub(crate) fn interrupts(&self) -> Result<&Interrupts> {
+        self.interrupts.get().ok_or_else(Error::closed)
     }
 }
 
@@ -231,6 +243,21 @@ impl App {
             Requests::open(mail, ASKER).await
         };
         hub.requests.get_or_try_init(open).await?;
+        Ok(hub)
+    }
+
+    /// What the namespace shares, with interrupts.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    pub(crate) async fn hub_with_interrupts(&self, namespace: &Namespace) -> Result<Arc<Hub>> {
+        let hub = self.messaging.hub(namespace);
+        let open = || async {
+            let mail = self.mail(&service_scope(namespace)?).await?;
+            let options = InterruptOptions::default();
+            Ok::<_, Error>(Interrupts::new(mail.messenger().clone(), options))
+        };
+        hub.interrupts.get_or_try_init(open).await?;
         Ok(hub)
     }
 }

@@ -53,6 +53,7 @@ pub async fn run(command: DeskCommand, desk: &Desk, output: &Output) -> Result<(
         DeskCommand::Receive(command) => receive::receive(command, desk, output).await,
         DeskCommand::Subscribe(command) => receive::subscribe(command, desk, output).await,
         DeskCommand::Request(command) => request::request(command, desk, output).await,
+        DeskCommand::Interrupt(command) => request::interrupt(command, desk, output).await,
         DeskCommand::Reply(command) => request::reply(command, desk, output).await,
         DeskCommand::Shared(command) => shared::run(command, desk, output).await,
         DeskCommand::Ref(command) => references::run(command, desk, output).await,

@@ -1,12 +1,12 @@
-//! `statehouse request` and `statehouse reply`
+//! `statehouse request`, `statehouse reply` and `statehouse interrupt`
 
 use std::time::Instant;
 
 use statehouse_contracts::{Error, Message, Payload, Result, Settle, SettleAction};
-use statehouse_messaging::Requests;
-use statehouse_wire::{DeliveryDoc, MessageDoc, SentDoc};
+use statehouse_messaging::{InterruptOptions, Interrupts, Requests};
+use statehouse_wire::{CountDoc, DeliveryDoc, InterruptIdDoc, MessageDoc, SentDoc};
 
-use super::args::{Reply, Request};
+use super::args::{Reply, Request, SendInterrupt};
 use super::output::preview;
 use super::{Desk, Output, input};
 
@@ -52,6 +52,26 @@ pub(super) async fn reply(command: Reply, desk: &Desk, output: &Output) -> Resul
     };
     mail.messenger().settle_one_by_token(settle).await?;
     output.show(&SentDoc::from(sent), || format!("answered, by {}", sent.id))
+}
+
+/// Sends a critical signal, which waits for its agent.
+pub(super) async fn interrupt(command: SendInterrupt, desk: &Desk, output: &Output) -> Result<()> {
+    let payload = input::content(&command.payload)?;
+    let (signal, principal) = (command.signal, desk.scope().principal.as_str());
+    let mail = desk.mail().await?;
+    let interrupts = Interrupts::new(mail.messenger().clone(), InterruptOptions::default());
+    let Some(agent) = command.agent else {
+        let count = interrupts.broadcast(Some(principal), signal, payload);
+        let count = count.await? as u64;
+        return output.show(&CountDoc { count }, || {
+            format!("sent {signal} to {count} agents")
+        });
+    };
+    let sending = interrupts.send_from(Some(principal), signal, &agent, payload);
+    let id = sending.await?;
+    output.show(&InterruptIdDoc { id }, || {
+        format!("sent {signal} to {agent}, as {id}")
+    })
 }
 
 fn payload(argument: &str, content_type: Option<&str>) -> Result<Payload> {

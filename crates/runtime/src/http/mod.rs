@@ -9,6 +9,7 @@ mod followers;
 mod groups;
 mod headers;
 mod history;
+mod interrupts;
 pub(crate) mod mailboxes;
 mod messages;
 mod openapi;
@@ -141,6 +142,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(requests::routes())
         .merge(topics::routes())
         .merge(shared::routes())
+        .merge(interrupts::routes())
         .merge(references::routes())
         .merge(trio::routes())
         .merge(service::routes())

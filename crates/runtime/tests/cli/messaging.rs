@@ -143,3 +143,25 @@ fn shared_values() {
         place.json(&["shared", "clear", "workflow:w1"]);
     });
 }
+
+#[test]
+fn a_critical_signal_waits_for_its_agent() {
+    everywhere(|place| {
+        let send = [
+            "interrupt",
+            "emergency_stop",
+            "worker-1",
+            "--payload",
+            "fire",
+        ];
+        assert!(place.run(&send).text().contains("worker-1"));
+        let all = place.json(&["interrupt", "database_down", "--all"]);
+        assert_eq!(all["count"], 1);
+        let group = ["receive", "--group", "interrupts.worker-1", "--max", "2"];
+        let got = place.run(&group).text();
+        assert!(got.contains("fire"), "{got}");
+        place
+            .run(&["interrupt", "wakeup", "worker-1"])
+            .fails(2, &["not critical"]);
+    });
+}

@@ -178,7 +178,38 @@ async fn a_request_that_waits_does_not_hold_up_a_shutdown() {
     let folder = server.stop().await;
     assert!(started.elapsed() < Duration::from_secs(10));
     within(waiting).await.unwrap().problem(503, "closed");
-    drop(folder);
+    let file = folder.path().join("test.db");
+    let text = format!("[backends]\ndefault = \"sqlite:{}\"\n", file.display());
+    let server = Server::open(folder, &text, &[]).await;
+    let groups = server.get("/v1/groups").await.json().to_string();
+    assert!(groups.contains("mailbox.nobody"), "{groups}");
+    assert!(
+        !groups.contains("replies."),
+        "it leaves nothing behind: {groups}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_crashed_process_left_behind_is_removed() {
+    let text = "[backends]\ndefault = \"memory:\"\n[requests]\nrecover_interval = \"20ms\"\n";
+    let server = Server::with(text).await;
+    // As of 2023, by its id.
+    let group = "replies.01890000-0000-7000-8000-000000000000";
+    let spec = json!({"pattern": "reply.01890000-0000-7000-8000-000000000000"});
+    let declare = server.ask("PUT", &format!("/v1/groups/{group}"));
+    let declare = declare.header("content-type", "application/json");
+    declare.body(spec.to_string()).await.json();
+    server.get("/v1/mailboxes").await.json();
+    let started = Instant::now();
+    loop {
+        let groups = server.get("/v1/groups").await.json().to_string();
+        if !groups.contains(group) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it stays");
+    }
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -353,5 +384,50 @@ async fn a_watch_tells_what_is_there_what_comes_and_what_goes() {
         }
         assert!(started.elapsed() < Duration::from_secs(10), "b45: it leaks");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn b78_interrupts_are_heard_and_critical_ones_acknowledged() {
+    let server = Server::on_disk().await;
+    let send = async |signal: &str| {
+        let body = json!({"signal": signal, "payload": {"text": "now"}});
+        server.post("/v1/interrupts/worker-1", body).await
+    };
+    // A critical one waits for its agent, another does not.
+    let id = send("emergency_stop").await.json()["id"].clone();
+    send("wakeup").await.problem(404, "not_found");
+    send("wake up").await.problem(400, "invalid_argument");
+    let path = "/v1/interrupts/worker-1?signals=emergency_stop,wakeup";
+    let mut heard = Events::open(server.get(path)).await;
+    let stop = heard.next().await.unwrap();
+    assert_eq!(stop.name, "interrupt");
+    assert_eq!(
+        (&stop.json()["id"], &stop.json()["critical"]),
+        (&id, &json!(true))
+    );
+    assert_eq!(stop.json()["payload"]["text"], "now");
+    send("wakeup").await.json();
+    assert_eq!(heard.next().await.unwrap().json()["signal"], "wakeup");
+    let second = server.get(path).header("accept", "text/event-stream").await;
+    second.problem(409, "conflict");
+    let agents = server.get("/v1/interrupts").await.json();
+    assert_eq!(
+        agents["items"],
+        json!([{"agent": "worker-1", "signals": ["emergency_stop", "wakeup"]}])
+    );
+
+    let acknowledge = async || {
+        let body = json!({"id": id});
+        server.post("/v1/interrupts:acknowledge", body).await
+    };
+    assert_eq!(acknowledge().await.status, 204);
+    acknowledge().await.problem(404, "not_found");
+    let stats = server.get("/v1/interrupts:stats").await.json();
+    assert_eq!(
+        (&stats["acknowledged"], &stats["delivered"]),
+        (&json!(1), &json!(2))
+    );
+    drop(heard);
     server.stop().await;
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use statehouse_contracts::{GroupName, Kind, Pattern, Priority, Topic};
+use statehouse_contracts::{Error, GroupName, Kind, Pattern, Priority, Topic};
+use statehouse_messaging::Signal;
 
 use crate::cli::input;
 use crate::config::parse_duration;
@@ -86,6 +87,38 @@ pub struct Reply {
     /// Its media type; by default JSON or text by its look
     #[arg(long, value_name = "TYPE")]
     pub content_type: Option<String>,
+}
+
+/// Interrupt an agent, or all of them, by a critical signal.
+#[derive(Args, Debug)]
+pub struct SendInterrupt {
+    /// The signal: emergency_stop, system_shutdown, threshold_critical, database_down,
+    /// security_breach, or a number from 0 to 9
+    #[arg(value_parser = signal)]
+    pub signal: Signal,
+    /// The agent
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub agent: Option<String>,
+    /// Every agent that handles it
+    #[arg(long)]
+    pub all: bool,
+    /// What else there is to say: text, @FILE, or - for standard input
+    #[arg(long, default_value = "")]
+    pub payload: String,
+}
+
+/// A signal that leaves its process.
+fn signal(text: &str) -> Result<Signal, String> {
+    let signal: Signal = text
+        .parse()
+        .map_err(|error: Error| error.message().to_owned())?;
+    if signal.is_critical() {
+        return Ok(signal);
+    }
+    Err(format!(
+        "{signal} is not critical: it is heard in the process only that it is sent in; post it to \
+         the service"
+    ))
 }
 
 /// Publish a message to a topic.

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use statehouse_contracts::{Namespace, Principal};
 
-pub(super) use self::message::{MessageArgs, Publish, Receive, Reply, Request, Send, Subscribe};
+pub(super) use self::message::{
+    MessageArgs, Publish, Receive, Reply, Request, Send, SendInterrupt, Subscribe,
+};
 pub(super) use self::queue::{QueueCommand, SettleArg};
 pub(super) use self::reference::{CompressionArg, RefCommand};
 pub(super) use self::shared::{SharedCommand, SharedWatchArgs};
@@ -143,6 +145,8 @@ pub enum DeskCommand {
     Request(Request),
     /// Answer a request, and acknowledge it
     Reply(Reply),
+    /// Interrupt an agent, or all of them, by a critical signal
+    Interrupt(SendInterrupt),
     /// Publish a message to a topic
     Publish(Publish),
     /// Print what is published from now on
