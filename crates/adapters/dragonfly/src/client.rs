@@ -166,8 +166,11 @@ impl Client {
         }
         for link in &self.links {
             let fred = link.read().fred.clone();
-            // A connection that is gone is closed.
-            let _ = tokio::time::timeout(self.settings.timeout, fred.quit()).await;
+            // One that is only being made would first be made.
+            if fred.is_connected() {
+                // A connection that is gone is closed.
+                let _ = tokio::time::timeout(self.settings.timeout, fred.quit()).await;
+            }
             link.read().task.abort();
         }
     }
