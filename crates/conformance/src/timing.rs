@@ -25,6 +25,8 @@ pub struct Timing {
 }
 
 const SHORT: Duration = Duration::from_millis(200);
+/// Some cases settle before it ends, over HTTP and on a disk that is busy.
+const SHORT_LEASE: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Timing {
@@ -55,7 +57,7 @@ impl Timing {
 
     fn derive(min: Duration, max: Duration, lag: Duration, precision: Duration) -> Self {
         Self {
-            short_lease: min.max(SHORT),
+            short_lease: min.max(SHORT_LEASE),
             long_lease: Duration::from_secs(60).clamp(min, max.max(min)),
             redelivery: lag + PATIENCE,
             delay: SHORT.max(precision * 2),

@@ -35,9 +35,10 @@ async fn after_its_lease_a_task_is_ready_with_one_attempt_more(cx: Context) -> O
 }
 
 async fn after_its_lease_a_task_is_at_its_old_place(cx: Context) -> Outcome {
-    let yard = Yard::with(&cx, ["a", "b"].map(task)).await?;
-    yard.next_briefly("b").await?;
+    let yard = Yard::with(&cx, [task("a")]).await?;
     yard.next_is("a").await?;
+    yard.push([task("b")]).await?;
+    yard.next_briefly("b").await?;
     yard.push([task("c")]).await?;
     yard.until("b", TaskState::Ready).await?;
     yard.all_are(&["c", "b"]).await
