@@ -13,6 +13,8 @@ const BEGIN: &str = "<!-- adapters:begin -->";
 const END: &str = "<!-- adapters:end -->";
 /// The adapter without configuration; it comes first.
 const DEFAULT: &str = "sqlite";
+/// The adapter of a running service, which keeps things as safe as its own backends do.
+const SERVICE: &str = "http";
 /// Set when the table is to be written anew.
 const UPDATE: &str = "UPDATE_DOCS";
 
@@ -114,7 +116,10 @@ fn row(name: &str, runs: &[Verified]) -> String {
         .map(|scheme| format!("`{scheme}:`"))
         .collect();
     let role = |has: fn(&Verified) -> bool| if runs.iter().all(has) { "yes" } else { "–" };
-    let survives: BTreeSet<&str> = runs.iter().map(|run| run.survives.as_str()).collect();
+    let survives: BTreeSet<&str> = match name {
+        SERVICE => BTreeSet::from(["as its backends"]),
+        _ => runs.iter().map(|run| run.survives.as_str()).collect(),
+    };
     let servers: Vec<&str> = runs.iter().map(|run| run.server.as_str()).collect();
     let roles = [
         role(|run| run.messages),

@@ -72,7 +72,7 @@ impl Factory for Both {
     }
 
     fn schemes(&self) -> &'static [&'static str] {
-        &["both"]
+        HttpFactory.schemes()
     }
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
