@@ -68,24 +68,74 @@ impl<C: Call> Rounds<C> {
     /// # Errors
     /// Those of the round trip. What was not under way when the server fell silent has done nothing.
     pub(crate) async fn call(&self, lane: C::Lane, call: C) -> Result<C::Answer> {
-        let (answer, question) = oneshot::channel();
-        let sets_out = {
-            let mut lanes = self.lanes.lock();
-            let sets_out = !lanes.contains_key(&lane);
-            let waiting = lanes.entry(lane.clone()).or_default();
-            waiting.push_back(Waiting { call, answer });
-            sets_out
-        };
-        if sets_out {
-            let turns = Turns {
-                lanes: Arc::clone(&self.lanes),
-                lane,
-                over: false,
-            };
-            tokio::spawn(turns.take());
+        match self.join(&lane, call) {
+            Ok(question) => {
+                let given_up = |_| Err(Error::internal("a round trip was given up"));
+                question.await.unwrap_or_else(given_up)
+            }
+            Err(call) => {
+                let first = First(Some(Turns {
+                    lanes: Arc::clone(&self.lanes),
+                    lane,
+                    over: false,
+                }));
+                first.make(call).await
+            }
         }
-        let given_up = |_| Err(Error::internal("a round trip was given up"));
-        question.await.unwrap_or_else(given_up)
+    }
+
+    /// Waits with the others of the lane; gives the call back when nothing of it is under way, which
+    /// it is from then on.
+    fn join(&self, lane: &C::Lane, call: C) -> Result<Question<C>, C> {
+        let mut lanes = self.lanes.lock();
+        let Some(waiting) = lanes.get_mut(lane) else {
+            lanes.insert(lane.clone(), VecDeque::new());
+            return Err(call);
+        };
+        let (answer, question) = oneshot::channel();
+        waiting.push_back(Waiting { call, answer });
+        Ok(question)
+    }
+}
+
+/// What a caller waits for who travels with others.
+type Question<C> = oneshot::Receiver<Result<<C as Call>::Answer>>;
+
+/// A call that sets out alone, in the caller's own task. However it ends, those who came meanwhile
+/// travel next.
+struct First<C: Call>(Option<Turns<C>>);
+
+impl<C: Call> First<C> {
+    async fn make(self, call: C) -> Result<C::Answer> {
+        let begun = Instant::now();
+        let made = C::make(vec![call]).await;
+        if let (Err(error), Some(turns)) = (&made, &self.0) {
+            turns.failed(error, begun);
+        }
+        let mut answers = made?;
+        match (answers.pop(), answers.is_empty()) {
+            (Some(answer), true) => Ok(answer),
+            _ => Err(Error::internal("a round trip lost an answer")),
+        }
+    }
+}
+
+impl<C: Call> Drop for First<C> {
+    fn drop(&mut self) {
+        let Some(turns) = self.0.take() else { return };
+        let alone = {
+            let mut lanes = turns.lanes.lock();
+            let alone = lanes.get(&turns.lane).is_none_or(VecDeque::is_empty);
+            if alone {
+                lanes.remove(&turns.lane);
+            }
+            alone
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !alone => drop(runtime.spawn(turns.take())),
+            // Nobody waits, or nothing runs any more that could answer.
+            _ => turns.end(alone),
+        }
     }
 }
 
@@ -116,9 +166,7 @@ impl<C: Call> Turns<C> {
                 }
                 Ok(_) => tell_all(callers, &Error::internal("a round trip lost an answer")),
                 Err(error) => {
-                    if error.kind() == ErrorKind::Unavailable && begun.elapsed() >= LONG {
-                        self.turn_away(&error);
-                    }
+                    self.failed(&error, begun);
                     tell_all(callers, &error);
                 }
             }
@@ -146,13 +194,24 @@ impl<C: Call> Turns<C> {
         Some(taken)
     }
 
-    fn turn_away(&self, error: &Error) {
+    /// A round trip failed: turns away who waits, if that took long.
+    fn failed(&self, error: &Error, begun: Instant) {
+        if error.kind() != ErrorKind::Unavailable || begun.elapsed() < LONG {
+            return;
+        }
         let waiting = match self.lanes.lock().get_mut(&self.lane) {
             Some(waiting) => std::mem::take(waiting),
             None => return,
         };
         let waiting = waiting.into_iter().map(|waiting| waiting.answer);
         tell_all(waiting, &error.replicate().with_ambiguous(false));
+    }
+}
+
+impl<C: Call> Turns<C> {
+    /// Ends without a turn; `over` when the lane was given up already.
+    fn end(mut self, over: bool) {
+        self.over = over;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
@@ -143,6 +143,8 @@ pub(crate) struct Engine {
     pub(super) watched: Watched,
     /// How many messages this process dropped because they had expired.
     pub(super) expired: AtomicU64,
+    /// How many messages those want together who are receiving.
+    wanted: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -178,6 +180,7 @@ impl Engine {
             news: watch::Sender::new(0),
             watched: Watched::default(),
             expired: AtomicU64::new(0),
+            wanted: AtomicUsize::new(0),
         })
     }
 
@@ -213,6 +216,7 @@ impl Engine {
     ) -> Result<Vec<Delivery>> {
         *self.group.lock() = group.clone();
         let lease = receive.lease.unwrap_or(group.spec.lease);
+        let _wanting = Wanting::begin(&self.wanted, receive.max);
         let end = Instant::now().checked_add(receive.wait);
         let mut news = self.news.subscribe();
         let mut waiting = None;
@@ -296,11 +300,11 @@ impl Engine {
         std::mem::take(&mut self.state.lock().behind)
     }
 
-    /// How many messages a question asks for when `max` are wanted. Where priorities count, no more
-    /// than that: what is taken early could be overtaken.
-    pub(super) fn appetite(group: &Group, max: usize) -> usize {
+    /// How many messages a question asks for. Where priorities count, no more than those want who are
+    /// receiving: what is taken early could be overtaken.
+    pub(super) fn appetite(&self, group: &Group, max: usize) -> usize {
         if group.spec.priorities {
-            max.clamp(1, MOST)
+            max.max(self.wanted.load(Ordering::Relaxed)).clamp(1, MOST)
         } else {
             MOST
         }
@@ -310,6 +314,25 @@ impl Engine {
         let found = !fetched.deliver.is_empty();
         self.keep(group, fetched.deliver);
         (!found).then_some(fetched.error).flatten()
+    }
+}
+
+/// Somebody who is receiving wants so many messages while this lives.
+struct Wanting<'a> {
+    wanted: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Wanting<'a> {
+    fn begin(wanted: &'a AtomicUsize, number: usize) -> Self {
+        wanted.fetch_add(number, Ordering::Relaxed);
+        Self { wanted, number }
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.wanted.fetch_sub(self.number, Ordering::Relaxed);
     }
 }
 

@@ -100,7 +100,7 @@ impl Engine {
         let asked =
             |source: Source| is_quiet(source) == all && (!all || source != Source::Priority);
         let ask = Ask {
-            max: Self::appetite(group, max),
+            max: self.appetite(group, max),
             invisible: lease + HOLD,
             wait: Duration::ZERO,
         };
