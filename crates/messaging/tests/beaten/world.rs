@@ -86,7 +86,7 @@ pub(crate) fn eager() -> MailboxOptions {
 /// Delivers again what is not settled within a moment.
 pub(crate) fn impatient() -> MailboxOptions {
     MailboxOptions {
-        lease: Duration::from_millis(300),
+        lease: Duration::from_secs(1),
         ..eager()
     }
 }
