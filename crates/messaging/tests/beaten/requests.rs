@@ -95,7 +95,7 @@ async fn bb3_replies_that_come_twice() {
             let reply = || Message {
                 correlation_id: request.correlation_id.clone(),
                 recipient: request.sender.clone(),
-                ..Message::new(request.reply_to.clone().unwrap(), text("answer"))
+                ..Message::new(request.reply_to.clone().unwrap(), request.payload.clone())
             };
             let messenger = worker.messenger();
             let (one, two) = tokio::join!(messenger.send(reply()), messenger.send(reply()));
@@ -103,9 +103,11 @@ async fn bb3_replies_that_come_twice() {
             messenger.ack(&asked).await.unwrap();
         }
     });
-    for _ in 0..ROUNDS {
-        let reply = requests.request(mail.letter("worker", text("?")), WAIT);
-        assert_eq!(body(&reply.await.unwrap()), "answer");
+    for n in 0..ROUNDS {
+        let question = n.to_string();
+        let request = mail.letter("worker", text(question.clone()));
+        let reply = requests.request(request, WAIT).await.unwrap();
+        assert_eq!(body(&reply), question, "not the repeat of an earlier one");
     }
     replying.await.unwrap();
     assert_eq!(requests.in_flight(), 0);
