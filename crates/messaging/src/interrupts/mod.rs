@@ -1,14 +1,15 @@
 //! Signals that do not wait in a mailbox.
 
+mod buffered;
 mod durable;
 mod handler;
+mod options;
 mod signal;
 mod stats;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::RwLock;
@@ -20,52 +21,9 @@ use tokio_util::task::TaskTracker;
 use crate::{Incoming, Messenger};
 pub(crate) use durable::TOPIC_PREFIX;
 pub use handler::{Handled, Interrupt, InterruptEvent, InterruptHandler, InterruptHook};
+pub use options::InterruptOptions;
 pub use signal::{Signal, SignalClass};
 pub use stats::InterruptStats;
-
-/// How interrupts behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterruptOptions {
-    /// How many interrupts of the class high wait for their handlers. Default 10,000.
-    pub high: usize,
-    /// How many of the class normal. Default 1,000.
-    pub normal: usize,
-    /// How many of the class low, and how many of the class learning. Default 100.
-    pub low: usize,
-    /// How long a handler may take. Default 30 s.
-    pub timeout: Duration,
-    /// The wait before the first repeat of a critical interrupt; it doubles. Default 100 ms.
-    pub retry: Duration,
-    /// The longest wait before a repeat. Default 30 s.
-    pub retry_cap: Duration,
-    /// How many deliveries a critical interrupt gets before it is a dead letter. Default 50.
-    pub max_attempts: u32,
-}
-
-impl Default for InterruptOptions {
-    fn default() -> Self {
-        Self {
-            high: 10_000,
-            normal: 1_000,
-            low: 100,
-            timeout: Duration::from_secs(30),
-            retry: Duration::from_millis(100),
-            retry_cap: Duration::from_secs(30),
-            max_attempts: 50,
-        }
-    }
-}
-
-impl InterruptOptions {
-    fn buffer(&self, class: SignalClass) -> usize {
-        let buffer = match class {
-            SignalClass::Critical | SignalClass::High => self.high,
-            SignalClass::Normal => self.normal,
-            SignalClass::Low | SignalClass::Learning => self.low,
-        };
-        buffer.max(1)
-    }
-}
 
 /// Signals for agents, handled at once by who registered for them.
 ///
@@ -163,7 +121,7 @@ impl Interrupts {
         for receiver in receivers {
             // It holds the interrupts only while it handles one, so that they end with their last
             // clone.
-            let work = work(Arc::downgrade(&inner), receiver, inner.stop.clone());
+            let work = buffered::work(Arc::downgrade(&inner), receiver, inner.stop.clone());
             inner.running.spawn(work);
         }
         Self(inner)
@@ -365,30 +323,6 @@ impl Inner {
         registered.handlers.get(&interrupt.signal).cloned()
     }
 
-    /// Puts it into its class's buffer, or refuses it.
-    fn buffer(&self, interrupt: Interrupt) -> Result<MessageId> {
-        let (id, signal) = (interrupt.id, interrupt.signal);
-        if self.handler(&interrupt).is_none() {
-            let text = format!("{} does not handle {signal} here", interrupt.target);
-            return Err(Error::not_found(text));
-        }
-        let buffer = self.buffers.get(&signal.class());
-        let buffer = buffer.ok_or_else(|| Error::internal("a class without a buffer"))?;
-        match buffer.try_reserve() {
-            Ok(place) => {
-                self.tell(InterruptEvent::Sent, &interrupt);
-                place.send(interrupt);
-                Ok(id)
-            }
-            Err(mpsc::error::TrySendError::Closed(())) => Err(Error::closed()),
-            Err(mpsc::error::TrySendError::Full(())) => {
-                self.tell(InterruptEvent::Dropped, &interrupt);
-                let text = format!("too many interrupts such as {signal} wait");
-                Err(Error::new(ErrorKind::Overloaded, text))
-            }
-        }
-    }
-
     /// Hands it to its handler.
     async fn handle(&self, interrupt: &Interrupt) -> Result<Handled> {
         let Some(handler) = self.handler(interrupt) else {
@@ -434,28 +368,6 @@ impl fmt::Debug for Inner {
             .field("options", &self.options)
             .field("agents", &self.agents.read().keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-/// Handles what is in one buffer, one after the other, until everything stops.
-async fn work(
-    inner: std::sync::Weak<Inner>,
-    mut waiting: mpsc::Receiver<Interrupt>,
-    stop: CancellationToken,
-) {
-    while let Some(Some(interrupt)) = stop.run_until_cancelled(waiting.recv()).await {
-        let Some(inner) = inner.upgrade() else {
-            return;
-        };
-        // A failure was told where it happened.
-        drop(inner.handle(&interrupt).await);
-    }
-    // Nobody sends into it any more, and what was sent is not lost silently.
-    waiting.close();
-    while let Some(interrupt) = waiting.recv().await {
-        if let Some(inner) = inner.upgrade() {
-            inner.tell(InterruptEvent::Dropped, &interrupt);
-        }
     }
 }
 
