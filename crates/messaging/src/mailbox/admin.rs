@@ -129,22 +129,27 @@ impl Mailboxes {
         unless_unknown(self.messenger().dead_letters(&group).await)
     }
 
-    /// Puts dead letters of `agent` back: the one with this id, or all. Answers how many.
+    /// Puts dead letters of `agent` back: the one with this id, or all. Answers how many; an unknown
+    /// mailbox has none.
     ///
     /// # Errors
-    /// Those of [`Messenger::redrive`](crate::Messenger::redrive).
+    /// [`NotFound`](statehouse_contracts::ErrorKind::NotFound) for an unknown id; those of [`Messenger::redrive`](crate::Messenger::redrive).
     pub async fn redrive(&self, agent: &str, id: Option<MessageId>) -> Result<u64> {
         let group = GroupName::mailbox(agent);
-        self.messenger().redrive(&group, id).await
+        let redriven = self.messenger().redrive(&group, id).await;
+        match id {
+            Some(_) => redriven,
+            None => unless_unknown(redriven),
+        }
     }
 
-    /// Deletes the dead letters of `agent`. Answers how many.
+    /// Deletes the dead letters of `agent`. Answers how many; an unknown mailbox has none.
     ///
     /// # Errors
     /// Those of [`Messenger::purge_dead_letters`](crate::Messenger::purge_dead_letters).
     pub async fn purge_dead_letters(&self, agent: &str) -> Result<u64> {
         let group = GroupName::mailbox(agent);
-        self.messenger().purge_dead_letters(&group).await
+        unless_unknown(self.messenger().purge_dead_letters(&group).await)
     }
 
     /// The plain payload of a peeked message or a dead letter.

@@ -260,6 +260,18 @@ impl Mailboxes {
         }
     }
 
+    /// Makes the mailbox of this topic with this promise, for who sends to it or receives from it
+    /// without [`Mailboxes`]. One that was made with another keeps it.
+    ///
+    /// # Errors
+    /// Those of [`Consumer::declare`](statehouse_contracts::Consumer::declare).
+    pub async fn make(&self, mailbox: &Topic) -> Result<()> {
+        match self.declare(mailbox).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            declared => declared,
+        }
+    }
+
     /// Makes the mailbox, where it would not be made as it should be by itself.
     async fn declare(&self, mailbox: &Topic) -> Result<()> {
         if self.0.usual || self.0.declared.contains(mailbox) {

@@ -20,21 +20,32 @@ impl Requests {
     /// it removed. Run it from time to time, in any process.
     ///
     /// # Errors
-    /// Those of the consumer.
+    /// Those of asking for the groups. A group that fails is left for the next time.
     pub async fn recover(mail: &Mailboxes) -> Result<u64> {
         let mut removed = 0;
         for status in mail.messenger().consumer().groups().await? {
             let Some(instance) = instance(&status) else {
                 continue;
             };
-            if is_abandoned(mail, &status.group, instance).await? {
-                let topic = Topic::new(format!("{TOPIC_PREFIX}{instance}"))?;
-                hand_over(mail, &status.group, &topic).await?;
-                removed += 1;
+            match recover_one(mail, &status.group, instance).await {
+                Ok(was_abandoned) => removed += u64::from(was_abandoned),
+                Err(error) => {
+                    tracing::warn!(group = %status.group, %error, "replies wait for the next time");
+                }
             }
         }
         Ok(removed)
     }
+}
+
+/// Removes `group` if nobody uses it any more; answers whether it did.
+async fn recover_one(mail: &Mailboxes, group: &GroupName, instance: Uuid) -> Result<bool> {
+    if !is_abandoned(mail, group, instance).await? {
+        return Ok(false);
+    }
+    let topic = Topic::new(format!("{TOPIC_PREFIX}{instance}"))?;
+    hand_over(mail, group, &topic).await?;
+    Ok(true)
 }
 
 fn instance(status: &GroupStatus) -> Option<Uuid> {

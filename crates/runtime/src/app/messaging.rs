@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use statehouse_contracts::{
     Consumer, Error, ErrorKind, Id, Kind, Namespace, Producer, ReferenceStore, Result, Scope,
-    StateKey, StateManager, StateManagerExt,
+    StateKey, StateManager, StateManagerExt, Topic,
 };
 use statehouse_messaging::{
     AgentValidator, Bus, BusOptions, InterruptOptions, Interrupts, MailboxOptions, Mailboxes,
@@ -43,6 +43,17 @@ impl MailPlan {
             options: config.mailbox_options(),
             validates: config.messaging.mailbox.unknown_agents != UnknownAgents::Accept,
         }
+    }
+
+    /// Whether a backend makes mailboxes of this promise by itself.
+    fn is_usual(&self) -> bool {
+        let usual = MailboxOptions::default();
+        let ours = MailboxOptions {
+            ttl: usual.ttl,
+            unknown: usual.unknown,
+            ..self.options
+        };
+        ours == usual
     }
 
     /// Whether [`MailPlan::mail`] needs the state, to know which agents there are.
@@ -199,6 +210,25 @@ impl App {
             Ok(plan.mail(producer, consumer, references, state))
         };
         session.mail.get_or_try_init(open).await.cloned()
+    }
+
+    /// Makes the mailboxes among `topics` as the configuration says, before something else does by
+    /// sending to them or receiving from them.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    pub(crate) async fn make_mailboxes<'a>(
+        &self,
+        scope: &Scope,
+        topics: impl Iterator<Item = &'a Topic> + Send,
+    ) -> Result<()> {
+        if self.messaging.plan.is_usual() {
+            return Ok(());
+        }
+        for mailbox in topics.filter(|topic| topic.is_mailbox()) {
+            self.mail(scope).await?.make(mailbox).await?;
+        }
+        Ok(())
     }
 
     /// What agents share. Private values are those of the scope's principal.

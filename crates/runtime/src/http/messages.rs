@@ -1,7 +1,7 @@
 //! Sending, receiving and settling.
 
 use axum::extract::State;
-use statehouse_contracts::{GroupName, MessageId, Receive, Result, Settle};
+use statehouse_contracts::{GroupName, MessageId, Receive, Result, Settle, Topic};
 use statehouse_wire::{
     CancelledDoc, DeliveryDoc, ItemsDoc, OutcomeDoc, ReceiveDoc, SendDoc, SentDoc, SettleBatchDoc,
     SettledDoc,
@@ -29,6 +29,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 )]
 async fn send(State(api): State<Api>, caller: Caller, Json(body): Json<SendDoc>) -> Answer {
     let (batch, options) = body.into_parts()?;
+    let topics = batch.iter().map(|message| &message.topic);
+    api.app().make_mailboxes(&caller.0, topics).await?;
     let producer = api.app().producer(&caller.0).await?;
     let answers = producer.send(batch, options).await?;
     let items: Vec<OutcomeDoc<SentDoc>> = answers.into_iter().map(OutcomeDoc::new).collect();
@@ -63,6 +65,11 @@ async fn receive(
 ) -> Answer {
     let mut receive = Receive::from(body);
     receive.wait = cut(receive.wait, &api);
+    if group.is_mailbox() {
+        let mailbox = Topic::new(group.as_str())?;
+        let topics = std::iter::once(&mailbox);
+        api.app().make_mailboxes(&caller.0, topics).await?;
+    }
     let consumer = api.app().consumer(&caller.0).await?;
     let receiving = consumer.receive(&group, receive);
     let received = api.waiting(Vec::new(), receiving).await?;
