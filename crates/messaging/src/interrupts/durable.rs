@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statehouse_contracts::{
     Backoff, Bytes, Error, ErrorKind, GroupName, GroupSpec, Message, MessageId, Payload, Priority,
-    Receive, Result, Topic, escape_word,
+    Receive, Result, Settle, SettleAction, Topic, escape_word,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,9 @@ const GROUP_PREFIX: &str = "interrupts.";
 /// The header with the signal's number, and the one that a broadcast has.
 const SIGNAL: &str = "signal";
 const BROADCAST: &str = "broadcast";
+
+/// How long a broadcast waits for an agent: most agents never handle most signals.
+const BROADCAST_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// How long one wait for interrupts lasts, and how long one after a failure.
 const WAIT: Duration = Duration::from_secs(30);
@@ -94,6 +97,7 @@ impl Inner {
         let headers = &mut message.headers;
         headers.insert(SIGNAL.to_owned(), number.to_string());
         if broadcast {
+            message.ttl = Some(BROADCAST_TTL);
             headers.insert(BROADCAST.to_owned(), "true".to_owned());
         }
         self.messenger.send(message).await?;
@@ -124,13 +128,32 @@ impl Inner {
             received => received?,
         };
         for incoming in received {
-            self.deliver(agent, incoming).await?;
+            self.deliver(agent, incoming, stop).await?;
         }
         Ok(())
     }
 
-    /// Hands a stored interrupt to its handler, and settles it accordingly.
-    async fn deliver(&self, agent: &str, incoming: Incoming) -> Result<()> {
+    /// For whoever listens next: nobody does here any more.
+    async fn give_back(&self, incoming: &Incoming) -> Result<()> {
+        let settle = Settle {
+            token: incoming.delivery.lease.token.clone(),
+            action: SettleAction::Nack {
+                delay: Some(Duration::ZERO),
+                error: Some("who listened has left".to_owned()),
+            },
+        };
+        let settled = self.messenger.settle_one_by_token(settle).await;
+        settled.map(drop)
+    }
+
+    /// Hands a stored interrupt to its handler, and settles it accordingly. One without a handler
+    /// here fails: another process of the agent may have it, or this one soon.
+    async fn deliver(
+        &self,
+        agent: &str,
+        incoming: Incoming,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let interrupt = match read(agent, &incoming) {
             Ok(interrupt) => interrupt,
             Err(error) => {
@@ -140,13 +163,11 @@ impl Inner {
                     .await;
             }
         };
+        if stop.is_cancelled() && self.handler(&interrupt).is_none() {
+            return self.give_back(&incoming).await;
+        }
         if interrupt.attempt > 1 {
             self.tell(InterruptEvent::Retried, &interrupt);
-        }
-        let was_broadcast = incoming.message().headers.contains_key(BROADCAST);
-        if was_broadcast && self.handler(&interrupt).is_none() {
-            // It was for who handles this signal.
-            return self.messenger.ack(&incoming).await;
         }
         // Before its handler has it, so that it can be acknowledged at once.
         self.taken.insert(interrupt.id, incoming);

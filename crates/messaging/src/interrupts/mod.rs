@@ -33,7 +33,9 @@ pub use stats::InterruptStats;
 ///   attempt it is a dead letter.
 /// - All **others** are for the agents of this process. They wait in a bounded buffer for each class;
 ///   when that is full the newest is refused. Who sends never waits.
-/// - A handler that fails, panics or takes too long has not delivered anything, and harms nobody else.
+/// - A handler that fails, panics or takes too long has not delivered anything. Until it is done, or
+///   takes too long, what is not critical of its class waits, whichever agent it is for; and so do the
+///   critical ones of its own agent.
 ///
 /// Clones are the same interrupts. Needs a tokio runtime.
 ///
@@ -140,19 +142,36 @@ impl Interrupts {
         signal: Signal,
         handler: Arc<dyn InterruptHandler>,
     ) -> Result<()> {
+        self.register_all(agent, &[signal], &handler).await
+    }
+
+    /// Registers who handles several signals for an agent: all of them before the first comes, or,
+    /// on an error, none.
+    ///
+    /// # Errors
+    /// Those of [`Interrupts::register`].
+    pub async fn register_all(
+        &self,
+        agent: &str,
+        signals: &[Signal],
+        handler: &Arc<dyn InterruptHandler>,
+    ) -> Result<()> {
         self.0.check_open()?;
         check_agent(agent)?;
-        if signal.is_critical() {
+        let critical = signals.iter().any(|signal| signal.is_critical());
+        if critical {
             self.0.declare(agent).await?;
         }
         let mut agents = self.0.agents.write();
         let registered = agents.entry(agent.to_owned()).or_default();
-        if registered.handlers.contains_key(&signal) {
+        let taken = |signal: &&Signal| registered.handlers.contains_key(*signal);
+        if let Some(signal) = signals.iter().find(taken) {
             let text = format!("{agent} has a handler for {signal} already; unregister it first");
             return Err(Error::new(ErrorKind::Conflict, text));
         }
-        registered.handlers.insert(signal, handler);
-        if signal.is_critical() && registered.listening.is_none() {
+        let handlers = signals.iter().map(|signal| (*signal, Arc::clone(handler)));
+        registered.handlers.extend(handlers);
+        if critical && registered.listening.is_none() {
             registered.listening = Some(self.0.listen(agent));
         }
         Ok(())
@@ -221,8 +240,9 @@ impl Interrupts {
         }
     }
 
-    /// Sends a signal to every agent that handles it: a critical one in any process, others in this
-    /// one. Answers how many agents it was accepted for.
+    /// Sends a signal to every agent that handles it, in this process; a critical one to every agent
+    /// that has ever been sent or has handled a critical one, in any process, where it waits for an
+    /// hour for who handles it. Answers how many agents it was accepted for.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); for a critical one those of [`Messenger::send`], when some of

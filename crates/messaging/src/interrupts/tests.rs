@@ -324,16 +324,73 @@ async fn a_critical_one_waits_for_its_agent_in_whatever_process() {
     assert_eq!(first, Signal::SYSTEM_SHUTDOWN);
     settled(&there, |stats| stats.acknowledged == 2).await;
 
-    // One that registered for another critical signal is not bothered.
-    let other = Handler::new(Way::Done);
-    let registered = here.register("other", Signal::DATABASE_DOWN, other.clone());
-    registered.await.unwrap();
-    let told = here.broadcast(None, Signal::SYSTEM_SHUTDOWN, "now").await;
-    assert_eq!(told.unwrap(), 2);
-    handler.until(3).await;
-    assert_eq!(other.calls(), 0);
     here.close().await;
     there.close().await;
+}
+
+#[tokio::test]
+async fn a_broadcast_waits_for_who_handles_it_whoever_of_the_agent_takes_it_first() {
+    let backend = backend().await;
+    let (here, there) = (
+        process(&backend, eager()).await,
+        process(&backend, eager()).await,
+    );
+    // Of the same agent; only this one listens when the signal comes.
+    let other = Handler::new(Way::Done);
+    let registered = here.register("a", Signal::DATABASE_DOWN, other.clone());
+    registered.await.unwrap();
+    let told = here.broadcast(None, Signal::SYSTEM_SHUTDOWN, "now").await;
+    assert_eq!(told.unwrap(), 1);
+    settled(&here, |stats| stats.failed > 0).await;
+    let right = Handler::new(Way::Done);
+    let registered = there.register("a", Signal::SYSTEM_SHUTDOWN, right.clone());
+    registered.await.unwrap();
+    right.until(1).await;
+    assert_eq!(right.seen.lock()[0].payload, "now");
+    assert_eq!(other.calls(), 0);
+    settled(&there, |stats| stats.acknowledged == 1).await;
+    here.close().await;
+    there.close().await;
+}
+
+#[tokio::test]
+async fn a_broadcast_that_nobody_takes_ends_by_itself() {
+    let interrupts = interrupts(eager()).await;
+    let group = interrupts.0.declare("a").await.unwrap();
+    let told = interrupts
+        .broadcast(None, Signal::SYSTEM_SHUTDOWN, "")
+        .await;
+    assert_eq!(told.unwrap(), 1);
+    interrupts
+        .send(Signal::SYSTEM_SHUTDOWN, "a", "")
+        .await
+        .unwrap();
+    let consumer = interrupts.0.messenger.consumer();
+    let waiting = consumer.peek(&group, 2).await.unwrap();
+    let ends = waiting.iter().map(|(waits, _)| waits.expires_at.is_some());
+    let mut ends: Vec<bool> = ends.collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [false, true], "{waiting:?}");
+    interrupts.close().await;
+}
+
+#[tokio::test]
+async fn several_signals_are_registered_together_or_not_at_all() {
+    let interrupts = interrupts(eager()).await;
+    let first = Handler::new(Way::Done);
+    let signals = [Signal::SYSTEM_SHUTDOWN, Signal::WAKEUP];
+    let handler: Arc<dyn InterruptHandler> = first.clone();
+    let registered = interrupts.register_all("a", &signals, &handler);
+    registered.await.unwrap();
+    let more = [Signal::DATABASE_DOWN, Signal::WAKEUP];
+    let conflict = interrupts.register_all("a", &more, &handler).await;
+    assert_eq!(conflict.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(interrupts.handlers("a"), signals);
+    for signal in signals {
+        interrupts.send(signal, "a", "").await.unwrap();
+    }
+    first.until(2).await;
+    interrupts.close().await;
 }
 
 #[tokio::test]

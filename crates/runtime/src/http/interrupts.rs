@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use futures::stream::{self, StreamExt};
 use serde::Deserialize;
-use statehouse_contracts::{Bytes, Error, Result};
+use statehouse_contracts::{Bytes, Error, ErrorKind, Result};
 use statehouse_messaging::{Handled, Interrupt, InterruptHandler, Signal};
 use statehouse_wire::{
     AgentSignalsDoc, ContentDoc, CountDoc, InterruptDoc, InterruptIdDoc, InterruptSendDoc,
@@ -25,8 +25,8 @@ use super::mailboxes::named;
 use super::problem::{Answer, Problem, json};
 use crate::app::Hub;
 
-/// How many interrupts wait for a slow reader, besides those in the buffers of their classes.
-const AHEAD: usize = 16;
+/// How many interrupts wait for a slow reader. More are failures; critical ones come again.
+const AHEAD: usize = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -81,7 +81,8 @@ async fn send(
     Ok(json(&InterruptIdDoc { id: sending.await? }))
 }
 
-/// Sends a signal to every agent that handles it: a critical one in any service, others in this one.
+/// Sends a signal to every agent that handles it: a critical one in any service, where it waits for
+/// an hour, others in this one.
 #[utoipa::path(
     post, path = "/v1/interrupts", tag = "interrupts",
     request_body = InterruptSendDoc,
@@ -137,6 +138,7 @@ async fn listen(
     }
     let names = params.signals.split(',');
     let signals: Result<Vec<Signal>> = names.map(|name| name.trim().parse()).collect();
+    let signals = signals?;
     let hub = api.app().hub_with_interrupts(&caller.0.namespace).await?;
     let (sender, heard) = mpsc::channel(AHEAD);
     let mut listener = Listener {
@@ -146,13 +148,11 @@ async fn listen(
         heard,
     };
     let handler: Arc<dyn InterruptHandler> = Arc::new(Forward(sender));
-    for signal in signals? {
-        let interrupts = listener.hub.interrupts()?;
-        let registering = interrupts.register(&agent, signal, Arc::clone(&handler));
-        registering.await?;
-        // What was registered ends with the listener, also when the next one can't be.
-        listener.signals.push(signal);
-    }
+    let interrupts = listener.hub.interrupts()?;
+    let registering = interrupts.register_all(&agent, &signals, &handler);
+    registering.await?;
+    // What was registered ends with the listener.
+    listener.signals = signals;
     let stopping = api.app().draining().clone();
     let events = stream::unfold(listener, |mut listener| async {
         let interrupt = listener.heard.recv().await?;
@@ -186,9 +186,15 @@ struct Forward(mpsc::Sender<Interrupt>);
 #[async_trait]
 impl InterruptHandler for Forward {
     async fn handle(&self, interrupt: &Interrupt) -> Result<Handled> {
-        let handed = self.0.send(interrupt.clone()).await;
-        handed.map_err(|_| Error::closed())?;
-        Ok(Handled::Taken)
+        // Others wait behind this one, so it does not wait for a reader.
+        match self.0.try_send(interrupt.clone()) {
+            Ok(()) => Ok(Handled::Taken),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Error::closed()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Error::new(
+                ErrorKind::Overloaded,
+                format!("{AHEAD} interrupts wait to be read"),
+            )),
+        }
     }
 }
 
@@ -238,4 +244,32 @@ async fn stats(State(api): State<Api>, caller: Caller) -> Answer {
         waiting: stats.waiting,
         taken: stats.taken,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_contracts::MessageId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_holds_up_nobody() {
+        let (sender, mut heard) = mpsc::channel(1);
+        let forward = Forward(sender);
+        let interrupt = Interrupt {
+            id: MessageId::random(),
+            signal: Signal::WAKEUP,
+            target: "a".to_owned(),
+            sender: None,
+            payload: Bytes::new(),
+            attempt: 1,
+        };
+        assert_eq!(forward.handle(&interrupt).await.unwrap(), Handled::Taken);
+        let full = forward.handle(&interrupt).await.unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::Overloaded);
+        assert_eq!(heard.recv().await.unwrap(), interrupt);
+        drop(heard);
+        let gone = forward.handle(&interrupt).await.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Closed);
+    }
 }
