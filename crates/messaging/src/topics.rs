@@ -107,7 +107,7 @@ impl Topics {
     }
 
     /// Publishes to all processes; answers for the backend and for this process. A message with a
-    /// delay is heard when it is due.
+    /// delay is heard when it is due; one that was accepted before is not heard again.
     ///
     /// # Errors
     /// Those of [`Topics::publish`].
@@ -125,7 +125,7 @@ impl Topics {
         }
         let sent = inner.messenger.publish(message, options, inner.keep);
         let (sent, message) = sent.await?;
-        let published = match now {
+        let published = match now && sent.duplicate_of.is_none() {
             true => inner.bus.publish(message)?,
             false => Published::default(),
         };
@@ -212,7 +212,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use statehouse_contracts::{
-        Backend, Endpoint, Factory, GroupName, GroupSpec, Payload, Scope, Topic,
+        Backend, Endpoint, Factory, GroupName, GroupSpec, Payload, ReferenceId, Scope, Topic,
     };
 
     use super::*;
@@ -279,6 +279,53 @@ mod tests {
         );
         assert_eq!(here.gaps() + there.gaps(), 0);
         there.close().await;
+        here.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_published_again_is_heard_once() {
+        let backend = backend().await;
+        let here = process(&backend).await;
+        let mut ours = here.subscribe(all()).unwrap();
+        let once = Message {
+            idempotency_key: Some("order-7".to_owned()),
+            ..message("job.done", Payload::text("1"))
+        };
+        for (again, delivered) in [(false, 1), (true, 0)] {
+            let publishing = here.publish_with(once.clone(), SendOptions::default());
+            let (sent, published) = publishing.await.unwrap();
+            assert_eq!(sent.duplicate_of.is_some(), again);
+            assert_eq!(published.delivered, delivered);
+        }
+        here.publish(message("job.done", Payload::text("2")))
+            .await
+            .unwrap();
+        for text in ["1", "2"] {
+            assert_eq!(next(&mut ours).await.bytes(), text.as_bytes());
+        }
+        here.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_content_of_what_is_due_later_is_kept_from_then_on() {
+        let backend = backend().await;
+        let here = process(&backend).await;
+        let keep = Duration::from_millis(1);
+        let later = Message {
+            delay: Duration::from_secs(3600),
+            ..message("data", Payload::bytes(vec![7; 50_000]))
+        };
+        here.inner
+            .messenger
+            .publish(later, SendOptions::default(), keep)
+            .await
+            .unwrap();
+        // sleep: longer than it is kept after it is due
+        tokio::time::sleep(keep * 20).await;
+        let scope = Scope::parse("default", "tester").unwrap();
+        let references = backend.references(&scope).await.unwrap();
+        let content = references.stat(&ReferenceId::of(&[7; 50_000])).await;
+        assert_eq!(content.unwrap().holders, 1);
         here.close().await;
     }
 

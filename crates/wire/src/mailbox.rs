@@ -114,6 +114,11 @@ pub struct PublishedDoc {
     /// How many groups it reached, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routed: Option<u64>,
+    /// The message that was accepted before under the same idempotency key; then nobody hears this
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub duplicate_of: Option<MessageId>,
     /// How many of this service's subscriptions have it now.
     pub delivered: usize,
     /// How many messages those dropped for it.

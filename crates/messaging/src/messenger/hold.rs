@@ -31,8 +31,8 @@ fn holder(text: String) -> Holder {
 
 impl Messenger {
     /// Stores the content, sends its reference, and hands the content over to the groups that have
-    /// the message. With `keep` the content is kept for so long in any case. Answers the message as
-    /// it was sent, too.
+    /// the message. With `keep` the content is kept for so long in any case, from when the message is
+    /// due. Answers the message as it was sent, too.
     pub(super) async fn send_promoted(
         &self,
         mut message: Message,
@@ -45,8 +45,9 @@ impl Messenger {
         let held = self.hold(&entry, &message, promoted).await?;
         message.payload = Payload::Reference(held.reference);
         let sent = async {
-            if keep.is_some() {
+            if let Some(keep) = keep {
                 let holder = kept_holder(message.id);
+                let keep = Some(keep.saturating_add(message.delay));
                 self.0.references.retain(&content, &holder, keep).await?;
             }
             self.0.producer.send_with(message.clone(), options).await

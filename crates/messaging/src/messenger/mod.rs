@@ -212,8 +212,8 @@ impl Messenger {
         }
     }
 
-    /// Sends a message, and keeps its content for `keep` at least, also when no group hears it: for
-    /// those who listen without one. Answers the message as it travels, too.
+    /// Sends a message, and keeps its content for `keep` at least from when it is due, also when
+    /// no group hears it: for those who listen without one. Answers the message as it travels, too.
     ///
     /// # Errors
     /// Those of [`Producer::send`] and of [`ReferenceStore::put`].

@@ -52,6 +52,8 @@ async fn publish(
 ) -> Answer {
     let scope = &caller.0;
     let mut message: Message = body.message(topic)?;
+    let topics = std::iter::once(&message.topic);
+    api.app().make_mailboxes(scope, topics).await?;
     let principal = || scope.principal.as_str().to_owned();
     message.sender.get_or_insert_with(principal);
     let options = SendOptions::default();
@@ -69,6 +71,7 @@ async fn publish(
     Ok(json(&PublishedDoc {
         id: sent.id,
         routed: sent.routed,
+        duplicate_of: sent.duplicate_of,
         delivered: here.delivered,
         dropped: here.dropped,
     }))
