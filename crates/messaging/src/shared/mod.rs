@@ -269,14 +269,26 @@ impl SharedMemory {
     /// Deletes a value; answers whether there was one.
     ///
     /// # Errors
+    /// Those of [`SharedMemory::end`].
+    pub async fn delete(&self, key: &SharedKey, precondition: Precondition) -> Result<bool> {
+        Ok(self.end(key, precondition).await?.is_some())
+    }
+
+    /// Deletes a value; answers the version of its end, if there was one.
+    ///
+    /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) when the precondition does not hold for a value that is
     /// there; [`PermissionDenied`](ErrorKind::PermissionDenied) for another agent's key; those of
     /// [`StateManager::apply`].
-    pub async fn delete(&self, key: &SharedKey, precondition: Precondition) -> Result<bool> {
+    pub async fn end(
+        &self,
+        key: &SharedKey,
+        precondition: Precondition,
+    ) -> Result<Option<Version>> {
         self.check_owner(key)?;
         loop {
             let Some(record) = self.inner.state.get(&key.state).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             let seen = Precondition::Version(record.version);
             let condition = match precondition {
@@ -284,7 +296,7 @@ impl SharedMemory {
                 given => given,
             };
             match self.write(key, Operation::Delete, condition).await {
-                Ok(_) => return Ok(true),
+                Ok(version) => return Ok(Some(version)),
                 // Somebody was faster: look again.
                 Err(error)
                     if error.kind() == ErrorKind::Conflict
@@ -324,13 +336,29 @@ impl SharedMemory {
     /// # Errors
     /// Those of [`SharedMemory::list`] and [`SharedMemory::delete`].
     pub async fn clear(&self, scope: &SharedScope) -> Result<u64> {
+        self.clear_telling(scope, |_, _| {}).await
+    }
+
+    /// Deletes all values of a scope, and tells of each and of the version of its end. Answers how
+    /// many.
+    ///
+    /// # Errors
+    /// Those of [`SharedMemory::list`] and [`SharedMemory::delete`].
+    pub async fn clear_telling(
+        &self,
+        scope: &SharedScope,
+        told: impl Fn(&SharedKey, Version) + Send,
+    ) -> Result<u64> {
         let (mut cleared, mut after) = (0, None);
         let prefix = scope.prefix(&self.agent)?.len();
         loop {
             let page = self.page(scope, "*", 0, after).await?;
             for record in page.items {
                 let key = self.key(scope, &record.key.id.as_str()[prefix..])?;
-                cleared += u64::from(self.delete(&key, Precondition::None).await?);
+                if let Some(version) = self.end(&key, Precondition::None).await? {
+                    told(&key, version);
+                    cleared += 1;
+                }
             }
             match page.next {
                 Some(next) => after = Some(next),

@@ -129,7 +129,11 @@ async fn delete(
 ) -> Answer {
     let memory = api.app().shared(&caller.0).await?;
     let key = memory.key(&scope.parse()?, &key)?;
-    let removed = memory.delete(&key, precondition(&headers)?).await?;
+    let ended = memory.end(&key, precondition(&headers)?).await?;
+    if let (Some(version), Some(cache)) = (ended, api.app().cache(&caller.0.namespace)) {
+        cache.heard(key.record(), version);
+    }
+    let removed = ended.is_some();
     Ok(json(&RemovedDoc { removed }))
 }
 
@@ -193,7 +197,14 @@ async fn list(
 )]
 async fn clear(State(api): State<Api>, caller: Caller, Path(scope): Path<String>) -> Answer {
     let memory = api.app().shared(&caller.0).await?;
-    let count = memory.clear(&scope.parse()?).await?;
+    let scope = scope.parse()?;
+    let cache = api.app().cache(&caller.0.namespace);
+    let clearing = memory.clear_telling(&scope, |key, version| {
+        if let Some(cache) = &cache {
+            cache.heard(key.record(), version);
+        }
+    });
+    let count = clearing.await?;
     Ok(json(&CountDoc { count }))
 }
 
