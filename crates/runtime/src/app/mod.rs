@@ -85,8 +85,16 @@ impl App {
             services,
             draining: CancellationToken::new(),
         };
-        if app.capabilities.state.is_some() {
-            for namespace in backends.state.namespaces().await? {
+        for opened in backends.opened() {
+            let namespaces = match opened.backend.namespaces().await {
+                Err(error) if !opened.roles.iter().any(|role| role.starts_with("state")) => {
+                    let backend = &opened.endpoint;
+                    tracing::warn!(%backend, %error, "its namespaces are looked after once used");
+                    continue;
+                }
+                namespaces => namespaces?,
+            };
+            for namespace in namespaces {
                 app.services.of(&namespace);
             }
         }

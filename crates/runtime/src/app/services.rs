@@ -30,6 +30,8 @@ pub(super) struct Services {
 struct Plan {
     backends: Backends,
     principal: Principal,
+    /// Whether there are states at all.
+    state: bool,
     cache: Option<CacheOptions>,
     shared: Option<Arc<SharedStore>>,
     relay: Option<RelayOptions>,
@@ -53,17 +55,20 @@ impl Services {
     ) -> Result<Self> {
         // Without events from other processes a cache could be wrong, so there is none.
         let broadcast = capabilities.consumer.is_some_and(|it| it.broadcast);
-        let cached = broadcast && capabilities.producer.is_some() && config.state.cache_size.0 > 0;
+        let state = capabilities.state.is_some();
+        let relays = state && capabilities.producer.is_some();
+        let cached = broadcast && relays && config.state.cache_size.0 > 0;
         let plan = Plan {
             backends,
             principal: service_principal()?,
+            state,
             cache: cached.then_some(CacheOptions {
                 max_bytes: config.state.cache_size.0,
                 ttl: config.state.cache_ttl,
             }),
             shared,
-            relay: capabilities.producer.map(|_| relay_options(config)),
-            retention: retention_options(config),
+            relay: relays.then(|| relay_options(config)),
+            retention: retention_options(config).filter(|_| state),
             housekeeping: Housekeeping::new(config, capabilities),
             stop: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -142,10 +147,13 @@ impl Plan {
             None => None,
         };
         // Last, because a trio's feeds begin with it.
-        let state = self.state(scope).await?;
-        if let Some((producer, options)) = relay {
+        let state = match self.state {
+            true => Some(self.open_state(scope).await?),
+            false => None,
+        };
+        if let (Some((producer, options)), Some(state)) = (relay, &state) {
             let namespace = scope.namespace.clone();
-            let relay = Relay::new(Arc::clone(&state), producer, namespace, options)?;
+            let relay = Relay::new(Arc::clone(state), producer, namespace, options)?;
             self.running.spawn(relay.run(self.stop.clone()));
         }
         if let Some((feed, cache)) = feed {
@@ -155,7 +163,7 @@ impl Plan {
         if let Some((housekeeping, mail)) = kept {
             housekeeping.start(mail, &self.running, &self.stop);
         }
-        if let Some(options) = self.retention.clone() {
+        if let (Some(options), Some(state)) = (self.retention.clone(), state) {
             let retention = Retention::new(state, options);
             self.running.spawn(retention.run(self.stop.clone()));
         }
@@ -173,7 +181,7 @@ impl Plan {
     }
 
     /// The namespace's state; of a trio with its feeds running.
-    async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {
+    async fn open_state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {
         let Some(trio) = &self.backends.trio else {
             return self.backends.state.state(scope).await;
         };
