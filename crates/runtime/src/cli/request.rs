@@ -23,9 +23,15 @@ pub(super) async fn request(command: Request, desk: &Desk, output: &Output) -> R
     let timeout = command.timeout.unwrap_or(desk.request_timeout());
     let requests = Requests::open(mail, desk.scope().principal.as_str()).await?;
     let answered = requests.request(request, timeout).await;
+    let shown = answered.and_then(|answer| show(answer, output));
     // What came too late goes to the mailbox.
-    requests.close().await?;
-    let answer = answered?;
+    if let Err(error) = requests.close().await {
+        tracing::warn!(%error, "what comes too late waits for the next service");
+    }
+    shown
+}
+
+fn show(answer: Message, output: &Output) -> Result<()> {
     let content_type = match &answer.payload {
         Payload::Inline { content_type, .. } => content_type.clone(),
         Payload::Reference(reference) => reference.content_type.clone(),
