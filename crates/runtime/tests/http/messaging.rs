@@ -104,6 +104,60 @@ async fn rules_of_mailboxes_come_from_the_configuration() {
 }
 
 #[tokio::test]
+async fn a_mailbox_is_made_as_the_configuration_says_whatever_makes_it() {
+    let text = "[backends]\ndefault = \"memory:\"\n[mailbox]\nretries = 7\n";
+    let server = Server::with(text).await;
+    let payload = json!({"text": "hello"});
+    let mail = json!({"topic": "mailbox.a", "payload": payload});
+    let sent = server.post("/v1/messages", json!({"messages": [mail]}));
+    assert!(sent.await.json()["items"][0]["ok"].is_object());
+    let body = json!({"payload": payload});
+    server.post("/v1/topics/mailbox.b", body).await.json();
+    let path = "/v1/groups/mailbox.c/receive";
+    server.post(path, json!({})).await.json();
+    for agent in ["a", "b", "c"] {
+        let body = json!({"payload": payload});
+        let path = format!("/v1/mailboxes/{agent}");
+        server.post(&path, body).await.json();
+        let got = receive(&server, agent).await;
+        assert_eq!(got["message"]["payload"]["text"], "hello", "{agent}");
+    }
+    let groups = server.get("/v1/groups").await.json();
+    for group in groups["items"].as_array().unwrap() {
+        assert_eq!(group["spec"]["max_deliveries"], 8, "{group}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_never_used_has_no_dead_letters() {
+    let server = Server::on_disk().await;
+    let path = "/v1/mailboxes/nobody";
+    let redriven = server.ask("POST", &format!("{path}/redrive")).await.json();
+    assert_eq!(redriven, json!({"count": 0}));
+    let dead = format!("{path}/dead-letters");
+    let purged = server.ask("DELETE", &dead).await.json();
+    assert_eq!(purged, json!({"count": 0}));
+    let one = json!({"id": "01890000-0000-7000-8000-000000000000"});
+    let unknown = server.post(&format!("{path}/redrive"), one).await;
+    unknown.problem(404, "not_found");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_shared_is_no_state_either() {
+    let server = Server::on_disk().await;
+    for removed in ["/v1/shared-memory/global/a", "/v1/shared-memory/global"] {
+        server.put("/v1/shared-memory/global/a", "1").await.json();
+        let state = "/v1/states/shared/global%2F%2Fa";
+        assert_eq!(server.get(state).await.status, 200);
+        server.ask("DELETE", removed).await.json();
+        server.get(state).await.problem(404, "not_found");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn b35_a_request_is_answered_whatever_the_agents_are_called() {
     let server = Server::on_disk().await;
     for (asking, asked) in [("my-agent", "worker/1 ü"), ("self-1", "self-1")] {
