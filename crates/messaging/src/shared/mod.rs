@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_contracts::{
-    ContentType, Error, ErrorKind, Glob, ListQuery, Operation, Page, PageCursor, Precondition,
-    Principal, Record, ReferenceId, Result, StateManager, StateManagerExt, Timestamp, Version,
-    Write,
+    ContentType, Error, ErrorKind, ListQuery, Operation, Page, PageCursor, Precondition, Principal,
+    Record, ReferenceId, Result, StateManager, StateManagerExt, Timestamp, Version, Write,
 };
 
 use cache::Cache;
@@ -405,7 +404,7 @@ impl SharedMemory {
         self.inner
             .state
             .list(ListQuery {
-                glob: Some(glob_under(&prefix, pattern)?),
+                glob: Some(scope::glob_under(&prefix, pattern)?),
                 prefix: Some(prefix),
                 limit,
                 after,
@@ -483,21 +482,6 @@ impl fmt::Debug for SharedMemory {
             .field("state", &self.inner.state)
             .finish_non_exhaustive()
     }
-}
-
-/// `pattern` for names, behind a prefix that is taken as it is.
-fn glob_under(prefix: &str, pattern: &str) -> Result<Glob> {
-    // By itself first, so that an error shows what was given.
-    Glob::new(pattern)?;
-    let mut whole = String::with_capacity(prefix.len() + pattern.len());
-    for c in prefix.chars() {
-        if matches!(c, '*' | '?' | '[' | '\\') {
-            whole.push('\\');
-        }
-        whole.push(c);
-    }
-    whole.push_str(pattern);
-    Glob::new(&whole)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use statehouse_contracts::{Error, Id, Kind, Result, StateKey};
+use statehouse_contracts::{Error, Glob, Id, Kind, Result, StateKey};
 
 /// Who sees a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -147,4 +147,19 @@ impl fmt::Display for SharedKey {
 /// The kind of the records of shared memory.
 pub(super) fn shared_kind() -> Result<Kind> {
     Kind::new("shared")
+}
+
+/// `pattern` for names, behind a prefix that is taken as it is.
+pub(super) fn glob_under(prefix: &str, pattern: &str) -> Result<Glob> {
+    // By itself first, so that an error shows what was given.
+    Glob::new(pattern)?;
+    let mut whole = String::with_capacity(prefix.len() + pattern.len());
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            whole.push('\\');
+        }
+        whole.push(c);
+    }
+    whole.push_str(pattern);
+    Glob::new(&whole)
 }

@@ -11,7 +11,8 @@ use statehouse_contracts::{
 };
 use tokio::time::Instant;
 
-use super::{SharedKey, SharedMemory, SharedScope, SharedValue, glob_under};
+use super::scope::glob_under;
+use super::{SharedKey, SharedMemory, SharedScope, SharedValue};
 
 /// What happened to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
