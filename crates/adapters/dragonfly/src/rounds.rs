@@ -27,6 +27,9 @@ pub(crate) trait Call: Send + Sized + 'static {
 
     /// The most weight of a round trip, unless one call alone has more.
     const MOST: usize;
+    /// Whether what comes back must be taken in although the caller has gone: dropping the answer
+    /// puts it right.
+    const OUTLIVES_CALLER: bool = false;
 
     /// How much of the round trip it takes.
     fn weight(&self) -> usize;
@@ -69,16 +72,17 @@ impl<C: Call> Rounds<C> {
     /// Those of the round trip. What was not under way when the server fell silent has done nothing.
     pub(crate) async fn call(&self, lane: C::Lane, call: C) -> Result<C::Answer> {
         match self.join(&lane, call) {
-            Ok(question) => {
-                let given_up = |_| Err(Error::internal("a round trip was given up"));
-                question.await.unwrap_or_else(given_up)
-            }
+            Ok(question) => question.await.unwrap_or_else(|_| Err(given_up())),
             Err(call) => {
                 let first = First(Some(Turns {
                     lanes: Arc::clone(&self.lanes),
                     lane,
                     over: false,
                 }));
+                if C::OUTLIVES_CALLER {
+                    let made = tokio::spawn(first.make(call)).await;
+                    return made.unwrap_or_else(|_| Err(given_up()));
+                }
                 first.make(call).await
             }
         }
@@ -101,7 +105,11 @@ impl<C: Call> Rounds<C> {
 /// What a caller waits for who travels with others.
 type Question<C> = oneshot::Receiver<Result<<C as Call>::Answer>>;
 
-/// A call that sets out alone, in the caller's own task. However it ends, those who came meanwhile
+fn given_up() -> Error {
+    Error::internal("a round trip was given up")
+}
+
+/// A call that sets out alone, in the caller's own task where it can. However it ends, those who came meanwhile
 /// travel next.
 struct First<C: Call>(Option<Turns<C>>);
 
@@ -301,6 +309,47 @@ mod tests {
         while !rounds.lanes.lock().is_empty() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// A call whose answer, dropped, says so.
+    struct Precious(Arc<Semaphore>, Arc<Semaphore>);
+
+    struct Taken(Arc<Semaphore>);
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            self.0.add_permits(1);
+        }
+    }
+
+    impl Call for Precious {
+        type Lane = ();
+        type Answer = Taken;
+
+        const MOST: usize = 1;
+        const OUTLIVES_CALLER: bool = true;
+
+        fn weight(&self) -> usize {
+            1
+        }
+
+        async fn make(calls: Vec<Self>) -> Result<Vec<Taken>> {
+            let let_go = calls[0].0.acquire().await;
+            let_go.expect("the semaphore stays open").forget();
+            Ok(calls.into_iter().map(|call| Taken(call.1)).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_for_who_has_gone_is_taken_in() {
+        let (rounds, lets) = (Rounds::default(), Arc::new(Semaphore::new(0)));
+        let back = Arc::new(Semaphore::new(0));
+        let call = rounds.call((), Precious(Arc::clone(&lets), Arc::clone(&back)));
+        let gone = tokio::time::timeout(Duration::from_millis(20), call).await;
+        assert!(gone.is_err(), "it is under way");
+        lets.add_permits(1);
+        let taken_in = tokio::time::timeout(Duration::from_secs(10), back.acquire()).await;
+        assert!(taken_in.is_ok());
     }
 
     #[tokio::test]

@@ -164,6 +164,8 @@ impl Call for Wish {
     type Answer = Look;
 
     const MOST: usize = MAX_RECEIVE;
+    /// Messages that are leased to nobody would come back only after their lease.
+    const OUTLIVES_CALLER: bool = true;
 
     fn weight(&self) -> usize {
         self.max
