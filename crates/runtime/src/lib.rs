@@ -1,6 +1,6 @@
 //! What the `statehouse` binary is made of.
 //!
-//! [`config`] reads the configuration, [`replay`] reads recorded agent runs.
+//! [`config`] reads the configuration; the rest serves it over HTTP and on the command line.
 
 pub mod adapters;
 pub mod app;
@@ -8,6 +8,5 @@ pub mod backends;
 pub mod cli;
 pub mod config;
 pub mod http;
-pub mod replay;
 pub mod serve;
 pub mod telemetry;

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use statehouse_contracts::{Error, ErrorKind, Namespace, Result};
+use statehouse_replay::{ReplayOptions, Report, Run, Stage, Tally};
 use statehouse_state::{Relay, RelayOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Replay;
 use super::output::table;
 use super::{Desk, Output};
-use crate::replay::{self, ReplayOptions, Report, Run, Stage, Tally};
 
 pub(super) async fn run(command: Replay, desk: &Desk, output: &Output) -> Result<()> {
     let mut runs = Vec::new();
     for file in &command.files {
-        runs.extend(replay::read(file)?);
+        runs.extend(statehouse_replay::read(file)?);
     }
     let stage = Stage {
         state: desk.state().await?,
@@ -31,7 +31,7 @@ pub(super) async fn run(command: Replay, desk: &Desk, output: &Output) -> Result
     };
     let relay = OwnRelay::start(desk).await?;
     let bar = progress_bar(&runs, command.agents);
-    let report = replay::replay(&stage, &runs, options, &|| bar.inc(1)).await;
+    let report = statehouse_replay::replay(&stage, &runs, options, &|| bar.inc(1)).await;
     bar.finish_and_clear();
     relay.stop().await;
     let report = report?;

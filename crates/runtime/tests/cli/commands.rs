@@ -256,7 +256,10 @@ fn commands_beside_a_service_share_its_file() {
 #[test]
 fn replays() {
     everywhere(|place| {
-        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/greeting.traj");
+        let sample = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../replay/samples/greeting.traj"
+        );
         let first = place.json(&["replay", sample]);
         assert_eq!(first["total"]["states"], 3);
         assert!(first["total"]["events"].as_u64().unwrap() > 0);

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-const TRAJ: &str = include_str!("../../samples/greeting.traj");
-const LINES: &str = include_str!("../../samples/parser-fix.jsonl");
+const TRAJ: &str = include_str!("../samples/greeting.traj");
+const LINES: &str = include_str!("../samples/parser-fix.jsonl");
 
 fn parse_text(name: &str, text: &str) -> Result<Vec<Run>> {
     parse(Path::new(name), Bytes::copy_from_slice(text.as_bytes()))
