@@ -2,19 +2,23 @@
 //!
 //! ```text
 //!  store     the SQLite adapter, as an application opens it
+//!  mail      a mailbox over it
 //!  bare      rusqlite with a writer thread and group commit: the least that does the same work
 //!  redis     a Redis server that syncs every write, and the least of a client
+//!  messaging what agents say in one process, and what that is compared with
 //!  load      callers that repeat an operation; what they waited
 //!  scenarios what is compared with what
 //! ```
 //!
-//! The program `ratios` runs all scenarios in one sitting and writes RESULTS.md; the bench
-//! `durable` measures single operations with criterion. The program `overhead` (feature `servers`)
-//! compares the adapters of servers with their client libraries.
+//! The program `ratios` runs all scenarios in one sitting and writes RESULTS.md; the benches
+//! `durable` and `messaging` measure single operations with criterion. The program `overhead`
+//! (feature `servers`) compares the adapters of servers with their client libraries.
 
 pub mod bare;
 pub mod load;
 pub mod machine;
+pub mod mail;
+pub mod messaging;
 pub mod queue;
 pub mod redis;
 pub mod report;

@@ -17,6 +17,9 @@ use crate::{
     queue::{Queue, WAIT},
 };
 
+const NAMESPACE: &str = "default";
+const AGENT: &str = "bench";
+
 /// A file of its own, with every role open. The file goes with the last clone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -43,7 +46,7 @@ impl Store {
         let path = directory.path().join("store.db");
         let endpoint = Endpoint::parse(&format!("sqlite:{}{parameters}", path.display()))?;
         let backend = SqliteFactory.open(&endpoint).await?;
-        let scope = Scope::parse("default", "bench")?;
+        let scope = Scope::parse(NAMESPACE, AGENT)?;
         let consumer = backend.consumer(&scope).await?;
         let (group, topic) = (GroupName::new("bench")?, Topic::new("bench.topic")?);
         let spec = GroupSpec::new(Pattern::from(topic.clone()));
@@ -61,6 +64,14 @@ impl Store {
             group,
             topic,
         })
+    }
+
+    /// The backend, and the scope that its roles are opened for.
+    ///
+    /// # Errors
+    /// None.
+    pub fn backend(&self) -> Result<(&dyn Backend, Scope)> {
+        Ok((self.backend.as_ref(), Scope::parse(NAMESPACE, AGENT)?))
     }
 
     /// The task stacks.

@@ -11,6 +11,8 @@ pub enum Unit {
     PerSecond,
     /// Microseconds.
     Micros,
+    /// Nanoseconds.
+    Nanos,
     /// Bytes, written in MB.
     Bytes,
 }
@@ -25,12 +27,23 @@ impl Unit {
                 format!("{median:.1} ms ({low:.1}–{high:.1})")
             }
             Self::Micros => format!("{median:.0} µs ({low:.0}–{high:.0})"),
+            Self::Nanos if high < 100.0 => format!("{median:.1} ns ({low:.1}–{high:.1})"),
+            Self::Nanos => format!("{median:.0} ns ({low:.0}–{high:.0})"),
             Self::Bytes => format!(
                 "{:.1} MB ({:.1}–{:.1})",
                 median / 1e6,
                 low / 1e6,
                 high / 1e6
             ),
+        }
+    }
+
+    fn write_limit(self, limit: f64) -> String {
+        match self {
+            Self::PerSecond => format!("{limit:.0}/s"),
+            Self::Micros => format!("{limit:.0} µs"),
+            Self::Nanos => format!("{limit:.0} ns"),
+            Self::Bytes => format!("{:.0} MB", limit / 1e6),
         }
     }
 }
@@ -44,6 +57,8 @@ pub enum Goal {
     AtMost(f64),
     /// The largest value stays below this.
     Below(f64),
+    /// The median is below this.
+    MedianBelow(f64),
     /// Nothing; it is told for comparison.
     None,
 }
@@ -104,6 +119,7 @@ impl Row {
             Goal::AtLeast(least) => ratio.map(|ratio| ratio >= least),
             Goal::AtMost(most) => ratio.map(|ratio| ratio <= most),
             Goal::Below(limit) => Some(self.ours.high < limit),
+            Goal::MedianBelow(limit) => Some(self.ours.median < limit),
             Goal::None => None,
         }
     }
@@ -124,7 +140,9 @@ impl Row {
         let goal = match self.goal {
             Goal::AtLeast(least) => format!("≥ {least}"),
             Goal::AtMost(most) => format!("≤ {most}"),
-            Goal::Below(limit) => format!("< {:.0} MB", limit / 1e6),
+            Goal::Below(limit) | Goal::MedianBelow(limit) => {
+                format!("< {}", self.unit.write_limit(limit))
+            }
             Goal::None => String::new(),
         };
         let held = match self.held() {
@@ -193,7 +211,10 @@ mod tests {
     fn a_limit_is_held_by_the_largest_value() {
         let log = Row::alone("log", Unit::Bytes, &[1e6, 63e6]);
         assert_eq!(log.clone().must(Goal::Below(64e6)).held(), Some(true));
-        assert_eq!(log.must(Goal::Below(63e6)).held(), Some(false));
+        assert_eq!(log.clone().must(Goal::Below(63e6)).held(), Some(false));
+        let last = log.must(Goal::MedianBelow(64e6));
+        assert_eq!(last.held(), Some(true));
+        assert!(last.line().ends_with("| < 64 MB | yes |"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use statehouse_benches::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_measures_something() {
     let sections = scenarios::all(&Settings::smoke(), |_| {}).await.unwrap();
-    assert_eq!(sections.len(), 6);
+    assert_eq!(sections.len(), 7);
     for row in sections.iter().flat_map(|section: &Section| &section.rows) {
         assert!(row.ours.median > 0.0, "{row:?}");
         if let Some((_, other)) = &row.other {

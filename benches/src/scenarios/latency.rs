@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Settings;
 use crate::{
-    Result, queue,
+    Result,
+    mail::Mail,
+    queue,
     redis::Streams,
     stats::Waits,
     store::Store,
@@ -15,29 +17,42 @@ use crate::{
 const INTERVAL: Duration = Duration::from_millis(2);
 
 pub(super) async fn run(settings: &Settings) -> Result<Section> {
-    let (store, redis) = (Store::open("").await?, Streams::open().await?);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (store, mail) = (Store::open("").await?, Mail::open().await?);
+    let redis = Streams::open().await?;
+    let (mut ours, mut mails, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         ours.push(queue::latency(&store, settings.paced, INTERVAL).await?);
+        mails.push(queue::latency(&mail, settings.paced, INTERVAL).await?);
         if let Some(redis) = &redis {
             theirs.push(queue::latency(redis, settings.paced, INTERVAL).await?);
         }
     }
     store.close().await?;
-    let rows = [(0.5, "p50"), (0.99, "p99")].map(|(share, name)| {
-        let [ours, theirs] = [&ours, &theirs].map(|rounds| percentiles(rounds, share));
-        let what = format!("500 a second, {name}");
-        match &redis {
-            Some(_) => Row::compare(&what, Unit::Micros, &ours, ("Redis streams", &theirs)),
-            None => Row::alone(&what, Unit::Micros, &ours),
-        }
-    });
-    let [median, tail] = rows;
+    mail.close().await?;
+    let mut rows = Vec::new();
+    for (whose, ours) in [("", &ours), (" of a mailbox", &mails)] {
+        let theirs = redis.is_some().then_some(&theirs);
+        let row = |share, name| row(&format!("500 a second{whose}, {name}"), share, ours, theirs);
+        rows.push(row(0.5, "p50").must(Goal::AtMost(1.25)));
+        rows.push(row(0.99, "p99"));
+    }
     Ok(Section {
         title: "A durable message to a waiting consumer",
         about: about(redis.is_some()),
-        rows: vec![median.must(Goal::AtMost(1.25)), tail],
+        rows,
     })
+}
+
+/// What a share of the messages of each round did not exceed, beside Redis if it is there.
+fn row(what: &str, share: f64, ours: &[Waits], redis: Option<&Vec<Waits>>) -> Row {
+    let ours = percentiles(ours, share);
+    match redis {
+        Some(redis) => {
+            let redis = percentiles(redis, share);
+            Row::compare(what, Unit::Micros, &ours, ("Redis streams", &redis))
+        }
+        None => Row::alone(what, Unit::Micros, &ours),
+    }
 }
 
 fn about(redis: bool) -> String {

@@ -6,6 +6,7 @@
 
 mod depth;
 mod latency;
+mod messaging;
 mod puts;
 mod queue;
 mod reads;
@@ -87,6 +88,7 @@ pub async fn all(settings: &Settings, mut told: impl FnMut(&Section)) -> Result<
     add(reads::run(settings).await?);
     add(references::run(settings).await?);
     add(depth::run(settings).await?);
+    add(messaging::run(settings).await?);
     Ok(sections)
 }
 

@@ -21,6 +21,7 @@ mod policy;
 mod requests;
 mod shared;
 mod topics;
+mod trace;
 
 pub use agent::Agent;
 pub use bus::{

@@ -4,6 +4,7 @@ mod options;
 mod pattern;
 mod subscription;
 mod topic;
+mod trace;
 mod trie;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use subscription::Subscriber;
 pub use subscription::{Subscription, SubscriptionId, SubscriptionInfo};
 pub use topic::TopicStats;
 use topic::{Route, TopicState};
+use trace::Publish;
 use trie::Routes;
 
 /// What became of a published message.
@@ -139,13 +141,16 @@ impl Bus {
         let expires_at = message.ttl.map_or(u64::MAX, until);
         let topic = self.topic(&message.topic);
         let route = self.route(&message.topic, &topic);
+        let trace = Publish::begin(&message);
         let mut published = Published::default();
         for subscriber in &route.subscribers {
             let pushed = subscriber.push(&message, expires_at);
+            trace.delivered(subscriber, pushed);
             published.delivered += usize::from(pushed.delivered);
             published.dropped += usize::from(pushed.dropped);
         }
         topic.count(message.id, published);
+        trace.end(published);
         Ok(published)
     }
 
@@ -170,6 +175,7 @@ impl Bus {
         } = subscribe;
         let subscriber = Subscriber::new(id, agent, pattern, filter, capacity, overflow);
         let subscriber = Arc::new(subscriber);
+        trace::subscribed(&subscriber);
         let pattern = &subscriber.pattern;
         subscriptions
             .routes
@@ -305,6 +311,7 @@ impl Bus {
     fn forget(&self, subscriber: &Subscriber) {
         let mut subscriptions = self.0.subscriptions.write();
         if subscriptions.all.remove(&subscriber.id).is_some() {
+            trace::unsubscribed(subscriber);
             subscriptions
                 .routes
                 .remove(&subscriber.pattern, subscriber.id.0);

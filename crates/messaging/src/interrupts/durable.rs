@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Handled, Inner, Interrupt, InterruptEvent, Signal};
 use crate::Incoming;
+use crate::trace::{operation, traced};
 
 /// Topics and groups, one of each for every agent.
 pub(crate) const TOPIC_PREFIX: &str = "interrupt.";
@@ -100,7 +101,13 @@ impl Inner {
             message.ttl = Some(BROADCAST_TTL);
             headers.insert(BROADCAST.to_owned(), "true".to_owned());
         }
-        self.messenger.send(message).await?;
+        let span = operation!(
+            "interrupt.enqueue",
+            signal = %interrupt.signal,
+            target_agent = interrupt.target,
+            message_id = %interrupt.id,
+        );
+        traced(span, self.messenger.send(message)).await?;
         self.tell(InterruptEvent::Sent, interrupt);
         self.tell(InterruptEvent::Persisted, interrupt);
         Ok(())

@@ -2,6 +2,7 @@
 
 mod buffered;
 mod durable;
+mod handle;
 mod handler;
 mod options;
 mod signal;
@@ -18,8 +19,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::trace::{operation, traced};
 use crate::{Incoming, Messenger};
 pub(crate) use durable::TOPIC_PREFIX;
+use handle::check_agent;
 pub use handler::{Handled, Interrupt, InterruptEvent, InterruptHandler, InterruptHook};
 pub use options::InterruptOptions;
 pub use signal::{Signal, SignalClass};
@@ -232,12 +235,14 @@ impl Interrupts {
             payload: payload.into(),
             attempt: 1,
         };
-        self.0.check_open()?;
-        check_agent(target)?;
-        match signal.is_critical() {
-            true => self.0.persist(interrupt).await,
-            false => self.0.buffer(interrupt),
-        }
+        let span = operation!(
+            "interrupt.send",
+            signal = %signal,
+            target_agent = target,
+            from_agent = sender,
+            message_id = %interrupt.id,
+        );
+        traced(span, self.0.accept(interrupt)).await
     }
 
     /// Sends a signal to every agent that handles it, in this process; a critical one to every agent
@@ -253,8 +258,17 @@ impl Interrupts {
         signal: Signal,
         payload: impl Into<Bytes> + Send,
     ) -> Result<usize> {
+        let span = operation!("interrupt.broadcast", signal = %signal, from_agent = sender);
+        traced(span, self.send_to_all(sender, signal, payload.into())).await
+    }
+
+    async fn send_to_all(
+        &self,
+        sender: Option<&str>,
+        signal: Signal,
+        payload: Bytes,
+    ) -> Result<usize> {
         self.0.check_open()?;
-        let payload: Bytes = payload.into();
         if signal.is_critical() {
             return self.0.persist_for_all(sender, signal, payload).await;
         }
@@ -329,53 +343,6 @@ impl Interrupts {
     }
 }
 
-impl Inner {
-    fn check_open(&self) -> Result<()> {
-        match self.stop.is_cancelled() {
-            true => Err(Error::closed().with_operation("interrupt")),
-            false => Ok(()),
-        }
-    }
-
-    fn handler(&self, interrupt: &Interrupt) -> Option<Arc<dyn InterruptHandler>> {
-        let agents = self.agents.read();
-        let registered = agents.get(&interrupt.target)?;
-        registered.handlers.get(&interrupt.signal).cloned()
-    }
-
-    /// Hands it to its handler.
-    async fn handle(&self, interrupt: &Interrupt) -> Result<Handled> {
-        let Some(handler) = self.handler(interrupt) else {
-            let (target, signal) = (&interrupt.target, interrupt.signal);
-            let error = Error::not_found(format!("{target} does not handle {signal} here"));
-            self.tell(InterruptEvent::Failed, interrupt);
-            return Err(error);
-        };
-        let handled = handler::run(&*handler, interrupt, self.options.timeout).await;
-        match &handled {
-            Ok(_) => self.tell(InterruptEvent::Delivered, interrupt),
-            Err(error) => {
-                let (id, target, signal) = (interrupt.id, &interrupt.target, interrupt.signal);
-                tracing::warn!(%id, target, %signal, %error, "an interrupt was not handled");
-                self.tell(InterruptEvent::Failed, interrupt);
-            }
-        }
-        handled
-    }
-
-    /// Counts what happened, and tells the hook.
-    fn tell(&self, event: InterruptEvent, interrupt: &Interrupt) {
-        self.stats.count(event);
-        let hook = self.hook.read().clone();
-        if let Some(hook) = hook {
-            let told = || hook(event, interrupt);
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(told)).is_err() {
-                tracing::warn!(?event, "the hook of interrupts panicked");
-            }
-        }
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -388,15 +355,6 @@ impl fmt::Debug for Inner {
             .field("options", &self.options)
             .field("agents", &self.agents.read().keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-fn check_agent(agent: &str) -> Result<()> {
-    match agent.is_empty() {
-        true => Err(Error::invalid(
-            "agent is empty; an interrupt names whom it is for",
-        )),
-        false => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::Mailboxes;
+use crate::trace::{operation, traced};
 use dispatch::Answered;
 
 /// Asks other agents, and waits for their answers.
@@ -170,19 +171,27 @@ impl Requests {
         if inner.stop.is_cancelled() {
             return Err(Error::closed().with_operation("request"));
         }
+        let span = operation!(
+            "queue.send_and_receive",
+            to_agent = recipient,
+            from_agent = request.sender,
+            message_id = %request.id,
+            correlation_id = request.correlation_id,
+            priority = request.priority.level(),
+            timeout_seconds = timeout.as_secs_f64(),
+        );
         // The wait for the reply is what counts, and the send is a part of it.
         let answered = async {
             inner.mail.send(request).await?;
             reply.await.map_err(|_| Error::closed())
         };
-        match tokio::time::timeout(timeout, answered).await {
-            Ok(answered) => answered.map_err(|error| error.with_operation("request")),
-            Err(_) => Err(
-                Error::new(ErrorKind::Timeout, format!("no reply within {timeout:?}"))
-                    .with_operation("request")
-                    .with_context("recipient", recipient),
-            ),
-        }
+        let answered = async {
+            let late = || Error::new(ErrorKind::Timeout, format!("no reply within {timeout:?}"));
+            let answered = tokio::time::timeout(timeout, answered).await;
+            answered.unwrap_or_else(|_| Err(late().with_context("recipient", &recipient)))
+        };
+        let answered = traced(span, answered).await;
+        answered.map_err(|error| error.with_operation("request"))
     }
 
     /// How many requests wait for their reply.

@@ -1,116 +1,27 @@
 //! What agents share: named values with versions.
 
+mod access;
 mod cache;
 mod coding;
 mod feed;
 mod scope;
+mod value;
 mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
-use statehouse_contracts::{
-    ContentType, Error, ErrorKind, ListQuery, Operation, Page, PageCursor, Precondition, Principal,
-    Record, ReferenceId, Result, StateManager, StateManagerExt, Timestamp, Version, Write,
-};
+use statehouse_contracts::{Error, Page, PageCursor, Precondition, Result, StateManager, Version};
 
 use cache::Cache;
 pub use feed::SharedFeed;
 pub use scope::{SharedKey, SharedScope};
+use value::Counters;
+pub use value::{PutShared, SharedStats, SharedValue, SharedWritten};
 pub use watch::{SharedEvent, SharedWatch};
 
-/// What to store, and how.
-#[derive(Clone, Debug)]
-pub struct PutShared {
-    /// The value.
-    pub value: Bytes,
-    /// Its media type.
-    pub content_type: ContentType,
-    /// What must hold: nothing, absent (create only), or the version that was read.
-    pub precondition: Precondition,
-    /// How long it lives; `None`: for ever.
-    pub ttl: Option<Duration>,
-}
-
-impl PutShared {
-    /// `value`, without a precondition, for ever.
-    pub fn new(value: impl Into<Bytes>) -> Self {
-        Self {
-            value: value.into(),
-            content_type: ContentType::BYTES,
-            precondition: Precondition::None,
-            ttl: None,
-        }
-    }
-
-    /// The same under a precondition.
-    pub fn when(mut self, precondition: Precondition) -> Self {
-        self.precondition = precondition;
-        self
-    }
-}
-
-/// The answer to a put.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharedWritten {
-    /// The version it has now.
-    pub version: Version,
-    /// The SHA-256 of the value.
-    pub checksum: ReferenceId,
-    /// Its size as it is stored.
-    pub stored_size: u64,
-}
-
-/// A shared value, verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedValue {
-    /// The plain bytes.
-    pub value: Bytes,
-    /// Their media type.
-    pub content_type: ContentType,
-    /// The version.
-    pub version: Version,
-    /// The SHA-256 of the plain bytes.
-    pub checksum: ReferenceId,
-    /// When and by whom the key came to life.
-    pub created_at: Timestamp,
-    /// Who did that.
-    pub created_by: Principal,
-    /// When this version was written.
-    pub updated_at: Timestamp,
-    /// Who wrote it.
-    pub updated_by: Principal,
-    /// When it expires.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Numbers of one scope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SharedStats {
-    /// Its values.
-    pub keys: u64,
-    /// Their bytes, as they are stored.
-    pub stored_bytes: u64,
-    /// Reads, lists included, by this process, of all scopes of this sort.
-    pub reads: u64,
-    /// Writes and deletes by this process, of all scopes of this sort.
-    pub writes: u64,
-    /// Preconditions that failed for this process, of all scopes of this sort.
-    pub conflicts: u64,
-    /// Watches that are open in this process, on all scopes of this sort.
-    pub watches: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    reads: AtomicU64,
-    writes: AtomicU64,
-    conflicts: AtomicU64,
-    watches: AtomicU64,
-}
+use crate::trace::{operation, traced};
 
 /// The values that agents share, in scopes; durable and shared by processes as its state manager is.
 ///
@@ -164,7 +75,7 @@ impl SharedMemory {
     /// Over `state`, for `agent`.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) without an agent.
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) without an agent.
     pub fn new(state: Arc<dyn StateManager>, agent: &str) -> Result<Self> {
         let inner = Inner {
             state,
@@ -178,7 +89,7 @@ impl SharedMemory {
     /// The same memory and cache, for another agent of this process.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) without an agent.
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) without an agent.
     pub fn for_agent(&self, agent: &str) -> Result<Self> {
         Self::build(agent, Arc::clone(&self.inner))
     }
@@ -196,7 +107,7 @@ impl SharedMemory {
     /// The key of a value: a scope and a name.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name or instance, for control
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for an empty name or instance, for control
     /// characters, or when both together are longer than an id may be (512 bytes).
     pub fn key(&self, scope: &SharedScope, name: &str) -> Result<SharedKey> {
         SharedKey::new(scope, &self.agent, name)
@@ -205,21 +116,12 @@ impl SharedMemory {
     /// The value of `key` now; `None` when there is none.
     ///
     /// # Errors
-    /// [`Corrupted`](ErrorKind::Corrupted) when it does not match its checksum;
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) for another agent's key; those of
+    /// [`Corrupted`](statehouse_contracts::ErrorKind::Corrupted) when it does not match its checksum;
+    /// [`PermissionDenied`](statehouse_contracts::ErrorKind::PermissionDenied) for another agent's key; those of
     /// [`StateManager::get_many`].
     pub async fn get(&self, key: &SharedKey) -> Result<Option<Arc<SharedValue>>> {
-        self.check_owner(key)?;
-        self.count(key.scope, |counters| &counters.reads);
-        let ticket = self.inner.cache.ticket(&key.state.id);
-        let Some(record) = self.inner.state.get(&key.state).await? else {
-            return Ok(None);
-        };
-        let value = Arc::new(self.decode(record)?);
-        if self.is_fed() {
-            self.inner.cache.fill(&key.state.id, ticket, &value);
-        }
-        Ok(Some(value))
+        let span = operation!("shared_memory.get", key = %key);
+        traced(span, self.read(key)).await
     }
 
     /// The value of `key` as this process last saw it, at once and without copying; `None` when it
@@ -235,34 +137,13 @@ impl SharedMemory {
     /// Stores a value.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) that tells the current version;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a value beyond the store's `max_data`,
-    /// compressed or not; [`PermissionDenied`](ErrorKind::PermissionDenied) for another agent's
+    /// [`Conflict`](statehouse_contracts::ErrorKind::Conflict) that tells the current version;
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for a value beyond the store's `max_data`,
+    /// compressed or not; [`PermissionDenied`](statehouse_contracts::ErrorKind::PermissionDenied) for another agent's
     /// key; those of [`StateManager::apply`].
     pub async fn put(&self, key: &SharedKey, put: PutShared) -> Result<SharedWritten> {
-        self.check_owner(key)?;
-        let max = self.inner.state.capability().max_data;
-        if put.value.len() > max {
-            return Err(Error::invalid(format!(
-                "the value has {} bytes, at most {max} are allowed",
-                put.value.len()
-            ))
-            .with_context("key", key));
-        }
-        let stored = coding::encode(&put.value, &put.content_type)?;
-        let stored_size = stored.data.len() as u64;
-        let operation = Operation::Put {
-            data: stored.data,
-            content_type: stored.content_type,
-            schema: None,
-            ttl: put.ttl,
-        };
-        let version = self.write(key, operation, put.precondition).await?;
-        Ok(SharedWritten {
-            version,
-            checksum: stored.checksum,
-            stored_size,
-        })
+        let span = operation!("shared_memory.put", key = %key, size_bytes = put.value.len());
+        traced(span, self.store(key, put)).await
     }
 
     /// Deletes a value; answers whether there was one.
@@ -276,40 +157,23 @@ impl SharedMemory {
     /// Deletes a value; answers the version of its end, if there was one.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) when the precondition does not hold for a value that is
-    /// there; [`PermissionDenied`](ErrorKind::PermissionDenied) for another agent's key; those of
+    /// [`Conflict`](statehouse_contracts::ErrorKind::Conflict) when the precondition does not hold for a value that is
+    /// there; [`PermissionDenied`](statehouse_contracts::ErrorKind::PermissionDenied) for another agent's key; those of
     /// [`StateManager::apply`].
     pub async fn end(
         &self,
         key: &SharedKey,
         precondition: Precondition,
     ) -> Result<Option<Version>> {
-        self.check_owner(key)?;
-        loop {
-            let Some(record) = self.inner.state.get(&key.state).await? else {
-                return Ok(None);
-            };
-            let seen = Precondition::Version(record.version);
-            let condition = match precondition {
-                Precondition::None => seen,
-                given => given,
-            };
-            match self.write(key, Operation::Delete, condition).await {
-                Ok(version) => return Ok(Some(version)),
-                // Somebody was faster: look again.
-                Err(error)
-                    if error.kind() == ErrorKind::Conflict
-                        && precondition == Precondition::None => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let span = operation!("shared_memory.delete", key = %key);
+        traced(span, self.remove(key, precondition)).await
     }
 
     /// A page of the values of a scope whose names match, by name. In a pattern `*` is any run of
     /// characters, `?` one, `[a-z]` one of a set.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a pattern or cursor that is none; those
+    /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for a pattern or cursor that is none; those
     /// of [`StateManager::list`].
     pub async fn list(
         &self,
@@ -318,8 +182,8 @@ impl SharedMemory {
         limit: usize,
         after: Option<PageCursor>,
     ) -> Result<Page<(SharedKey, Arc<SharedValue>)>> {
-        self.count(scope.kind(), |counters| &counters.reads);
-        let page = self.page(scope, pattern, limit, after).await?;
+        let span = operation!("shared_memory.list", scope = ?scope, pattern);
+        let page = traced(span, self.page(scope, pattern, limit, after)).await?;
         let prefix = scope.prefix(&self.agent)?.len();
         let mut items = Vec::with_capacity(page.items.len());
         for record in page.items {
@@ -391,87 +255,6 @@ impl SharedMemory {
                 None => return Ok(stats),
             }
         }
-    }
-
-    async fn page(
-        &self,
-        scope: &SharedScope,
-        pattern: &str,
-        limit: usize,
-        after: Option<PageCursor>,
-    ) -> Result<Page<Record>> {
-        let prefix = scope.prefix(&self.agent)?;
-        self.inner
-            .state
-            .list(ListQuery {
-                glob: Some(scope::glob_under(&prefix, pattern)?),
-                prefix: Some(prefix),
-                limit,
-                after,
-                ..ListQuery::new(scope::shared_kind()?)
-            })
-            .await
-    }
-
-    async fn write(
-        &self,
-        key: &SharedKey,
-        operation: Operation,
-        precondition: Precondition,
-    ) -> Result<Version> {
-        let write = Write {
-            key: key.state.clone(),
-            operation,
-            precondition,
-        };
-        let written = self.inner.state.write(write).await;
-        match &written {
-            Ok(version) => {
-                self.inner.cache.heard(&key.state.id, *version);
-                self.count(key.scope, |counters| &counters.writes);
-            }
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                self.count(key.scope, |counters| &counters.conflicts);
-            }
-            // It may have been written all the same.
-            Err(_) => self.inner.cache.heard(&key.state.id, Version::MAX),
-        }
-        written
-    }
-
-    fn decode(&self, record: Record) -> Result<SharedValue> {
-        let max = self.inner.state.capability().max_data;
-        let plain = coding::decode(record.data, &record.content_type, max)
-            .map_err(|error| error.with_context("key", &record.key))?;
-        Ok(SharedValue {
-            value: plain.data,
-            content_type: plain.content_type,
-            checksum: plain.checksum,
-            version: record.version,
-            created_at: record.created_at,
-            created_by: record.created_by,
-            updated_at: record.updated_at,
-            updated_by: record.updated_by,
-            expires_at: record.expires_at,
-        })
-    }
-
-    fn check_owner(&self, key: &SharedKey) -> Result<()> {
-        match &key.owner {
-            Some(owner) if **owner != *self.agent => Err(Error::new(
-                ErrorKind::PermissionDenied,
-                "the key is private to another agent",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_fed(&self) -> bool {
-        self.inner.feeds.load(Ordering::Acquire) > 0
-    }
-
-    fn count(&self, scope: usize, counter: fn(&Counters) -> &AtomicU64) {
-        counter(&self.inner.counters[scope]).fetch_add(1, Ordering::Relaxed);
     }
 }
 

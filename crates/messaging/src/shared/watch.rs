@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::scope::glob_under;
 use super::{SharedKey, SharedMemory, SharedScope, SharedValue};
+use crate::trace::{operation, traced};
 
 /// What happened to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,16 @@ impl SharedMemory {
     /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for a pattern that is
     /// none; those of [`StateManager::list`](statehouse_contracts::StateManager::list).
     pub async fn watch(
+        &self,
+        scope: &SharedScope,
+        pattern: &str,
+        include_initial: bool,
+    ) -> Result<SharedWatch> {
+        let span = operation!("shared_memory.watch", scope = ?scope, pattern, include_initial);
+        traced(span, self.open_watch(scope, pattern, include_initial)).await
+    }
+
+    async fn open_watch(
         &self,
         scope: &SharedScope,
         pattern: &str,
