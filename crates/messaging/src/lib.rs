@@ -35,7 +35,7 @@ pub use interrupts::{
 pub use mailbox::{
     AgentValidator, Arrivals, MailboxOptions, MailboxStatus, Mailboxes, Pending, UnknownAgent,
 };
-pub use messenger::{Incoming, Messenger, MessengerOptions, Swept, json_payload};
+pub use messenger::{Budget, Incoming, Messenger, MessengerOptions, Swept, json_payload};
 pub use policy::{AutoPromote, KindLists, Placement, Policy, PolicyConfig, PolicyManager};
 pub use requests::Requests;
 pub use shared::{

@@ -217,9 +217,23 @@ impl Mailboxes {
     /// Those of [`Messenger::receive`]; [`Conflict`](ErrorKind::Conflict) when the mailbox was made
     /// with another promise.
     pub async fn receive(&self, agent: &str, receive: Receive) -> Result<Vec<Incoming>> {
+        self.receive_within(agent, receive, u64::MAX).await
+    }
+
+    /// Takes messages of `agent` with at most `budget` bytes of content by reference; see
+    /// [`Messenger::receive_within`].
+    ///
+    /// # Errors
+    /// Those of [`Mailboxes::receive`].
+    pub async fn receive_within(
+        &self,
+        agent: &str,
+        receive: Receive,
+        budget: u64,
+    ) -> Result<Vec<Incoming>> {
         self.declare(&Topic::mailbox(agent)).await?;
-        let group = GroupName::mailbox(agent);
-        self.0.messenger.receive(&group, receive).await
+        let (messenger, group) = (&self.0.messenger, GroupName::mailbox(agent));
+        messenger.receive_within(&group, receive, budget).await
     }
 
     /// Takes one message of `agent`, waiting up to `wait`.

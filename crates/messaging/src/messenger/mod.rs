@@ -1,6 +1,7 @@
 //! Messages whose payload travels by value or by reference, as the policy says.
 
 mod book;
+mod budget;
 mod dead;
 mod hold;
 mod nowhere;
@@ -19,6 +20,7 @@ use statehouse_contracts::{
 };
 
 use crate::{Placement, Policy, PolicyManager};
+pub use budget::Budget;
 use hold::group_holder;
 pub use sweep::Swept;
 
@@ -95,7 +97,7 @@ struct Inner {
 /// A delivery with its plain payload.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The delivery; its message has the plain payload.
+    /// The delivery; its message has the plain payload, unless a budget was too small for it.
     pub delivery: Delivery,
     reference: Option<Reference>,
 }
@@ -259,10 +261,35 @@ impl Messenger {
     /// # Errors
     /// Those of [`Consumer::receive`].
     pub async fn receive(&self, group: &GroupName, receive: Receive) -> Result<Vec<Incoming>> {
+        self.receive_within(group, receive, u64::MAX).await
+    }
+
+    /// Takes messages as [`receive`](Messenger::receive) does, with at most `budget` bytes of
+    /// content at once, or that of one message: a message whose content would be more keeps its
+    /// reference, to be [resolved](Messenger::resolve) when there is room.
+    ///
+    /// # Errors
+    /// Those of [`Consumer::receive`].
+    pub async fn receive_within(
+        &self,
+        group: &GroupName,
+        receive: Receive,
+        budget: u64,
+    ) -> Result<Vec<Incoming>> {
         let deliveries = self.0.consumer.receive(group, receive).await?;
         let mut incoming = Vec::with_capacity(deliveries.len());
+        let mut budget = Budget::new(budget);
         for delivery in deliveries {
-            incoming.extend(self.resolve_delivery(delivery).await);
+            match &delivery.message().payload {
+                Payload::Reference(reference) if !budget.take(reference.size) => {
+                    let reference = Some(reference.clone());
+                    incoming.push(Incoming {
+                        delivery,
+                        reference,
+                    });
+                }
+                _ => incoming.extend(self.resolve_delivery(delivery).await),
+            }
         }
         Ok(incoming)
     }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use statehouse_contracts::{
     DeadLetter, Error, ErrorKind, GroupName, Message, Page, Payload, Receive, Result, Topic,
 };
-use statehouse_messaging::{Mailboxes, Pending};
+use statehouse_messaging::{Budget, Mailboxes, Pending};
 use statehouse_wire::{
     CountDoc, DeadLetterDoc, DeliveryDoc, ItemsDoc, MailboxDoc, MailboxStatusDoc, PageDoc,
     PeekedDoc, PendingDoc, PublishDoc, ReceiveDoc, RedriveDoc, SentDoc, Span,
@@ -88,8 +88,12 @@ async fn send(
     Ok(json(&SentDoc::from(sent)))
 }
 
+/// How many bytes of content one answer holds that travelled by reference, or the content of one
+/// message: what is beyond is told by reference.
+const CONTENT: u64 = 32 << 20;
+
 /// Takes messages of an agent's mailbox, which is made when it is not there; with `wait` it waits
-/// for the first.
+/// for the first. Content beyond 32 MiB in one answer stays a reference.
 #[utoipa::path(
     post, path = "/v1/mailboxes/{agent}/receive", tag = "mailboxes",
     params(("agent" = String, Path)),
@@ -106,7 +110,7 @@ async fn receive(
     let mut receive = Receive::from(body);
     receive.wait = cut(receive.wait, &api);
     let mail = api.app().mail(&caller.0).await?;
-    let receiving = mail.receive(named(&agent)?, receive);
+    let receiving = mail.receive_within(named(&agent)?, receive, CONTENT);
     let received = api.waiting(Vec::new(), receiving).await?;
     let items: Vec<DeliveryDoc> = received
         .into_iter()
@@ -138,7 +142,8 @@ async fn pending(
     Ok(json(&ItemsDoc { items }))
 }
 
-/// The next messages of an agent, in their order; changes nothing.
+/// The next messages of an agent, in their order; changes nothing. Content beyond 32 MiB in one
+/// answer stays a reference.
 #[utoipa::path(
     get, path = "/v1/mailboxes/{agent}/peek", tag = "mailboxes",
     params(("agent" = String, Path), PeekParams),
@@ -152,14 +157,14 @@ async fn peek(
 ) -> Answer {
     let mail = api.app().mail(&caller.0).await?;
     let mut peeked = mail.peek(named(&agent)?, params.max()).await?;
-    for (received, _) in &mut peeked {
-        make_plain(&mail, &mut received.message).await?;
-    }
+    let messages = peeked.iter_mut().map(|(received, _)| &mut received.message);
+    make_plain(&mail, messages).await?;
     let items: Vec<PeekedDoc> = peeked.into_iter().map(Into::into).collect();
     Ok(json(&ItemsDoc { items }))
 }
 
-/// A page of an agent's dead letters, oldest first.
+/// A page of an agent's dead letters, oldest first. Content beyond 32 MiB in one answer stays a
+/// reference.
 #[utoipa::path(
     get, path = "/v1/mailboxes/{agent}/dead-letters", tag = "mailboxes",
     params(("agent" = String, Path), PageParams),
@@ -182,9 +187,8 @@ async fn dead_letters(
         },
         page => page?,
     };
-    for letter in &mut page.items {
-        make_plain(&mail, &mut letter.received.message).await?;
-    }
+    let letters = page.items.iter_mut();
+    make_plain(&mail, letters.map(|letter| &mut letter.received.message)).await?;
     Ok(json(&PageDoc::<DeadLetterDoc>::new(page)))
 }
 
@@ -228,23 +232,32 @@ pub(super) fn named(agent: &str) -> Result<&str> {
     Ok(agent)
 }
 
-/// Puts the content in the place of its reference, where it is still there.
-async fn make_plain(mail: &Mailboxes, message: &mut Message) -> Result<()> {
-    let Payload::Reference(reference) = &message.payload else {
-        return Ok(());
-    };
-    let content_type = reference.content_type.clone();
-    match mail.resolve(message).await {
-        Ok(bytes) => {
-            message.payload = Payload::Inline {
-                bytes,
-                content_type,
-            };
-            Ok(())
+/// Puts contents in the place of their references, where they are still there and not too much.
+async fn make_plain<'a>(
+    mail: &Mailboxes,
+    messages: impl Iterator<Item = &'a mut Message>,
+) -> Result<()> {
+    let mut budget = Budget::new(CONTENT);
+    for message in messages {
+        let Payload::Reference(reference) = &message.payload else {
+            continue;
+        };
+        if !budget.take(reference.size) {
+            continue;
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupted) => Ok(()),
-        Err(error) => Err(error),
+        let content_type = reference.content_type.clone();
+        match mail.resolve(message).await {
+            Ok(bytes) => {
+                message.payload = Payload::Inline {
+                    bytes,
+                    content_type,
+                };
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupted) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }
 
 /// A message that waits as a document.

@@ -74,6 +74,43 @@ async fn a_large_message_travels_by_reference_and_nobody_sees_it() {
 }
 
 #[tokio::test]
+async fn one_answer_holds_so_much_content_and_no_more() {
+    let server = Server::on_disk().await;
+    let long = "long ".repeat(2_500_000);
+    for _ in 0..3 {
+        let body = json!({"payload": {"text": long}});
+        server.post("/v1/mailboxes/reader", body).await.json();
+    }
+    let plain = |items: &Value, message: &str| -> Vec<bool> {
+        let items = items["items"].as_array().unwrap().iter();
+        let payloads = items.map(|item| item.pointer(message).unwrap());
+        payloads.map(|payload| payload["text"] == long).collect()
+    };
+    let peeked = server.get("/v1/mailboxes/reader/peek").await.json();
+    assert_eq!(
+        plain(&peeked, "/received/message/payload"),
+        [true, true, false]
+    );
+
+    let path = "/v1/mailboxes/reader/receive";
+    let got = server.post(path, json!({"max": 3})).await.json();
+    assert_eq!(plain(&got, "/message/payload"), [true, true, false]);
+    let third = &got["items"][2];
+    let reference = &third["message"]["payload"]["reference"];
+    let content = format!("/v1/references/{}", reference["id"].as_str().unwrap());
+    assert_eq!(server.get(&content).await.body.len(), long.len());
+    for item in got["items"].as_array().unwrap() {
+        let done = settle(&server, &item["lease"]["token"], "ack", ("", "")).await;
+        assert_eq!(done, json!({"ok": {}}));
+    }
+    let listed = server.get("/v1/references").await.json();
+    let large = listed["items"].as_array().unwrap().iter();
+    let large = large.filter(|info| info["size"] == long.len() && info["holders"] != 0);
+    assert_eq!(large.count(), 0, "nobody needs it: {listed}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn rules_of_mailboxes_come_from_the_configuration() {
     let text = "[backends]\ndefault = \"memory:\"\n\
         [mailbox]\nretries = 0\nunknown_agents = \"refuse\"\nttl = \"1h\"\n\
