@@ -11,7 +11,7 @@ use testcontainers::bollard::query_parameters::{
 
 use crate::background;
 use crate::container::{SERVICE, URL};
-use crate::server::Options;
+use crate::options::Options;
 use crate::source::docker;
 use crate::table::Service;
 

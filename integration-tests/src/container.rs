@@ -1,6 +1,6 @@
 //! One container, through testcontainers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -39,8 +39,12 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<String>,
     /// Added to the service's files.
     pub(crate) files: Vec<Files>,
+    /// Added to the service's environment.
+    pub(crate) environment: BTreeMap<String, String>,
     /// Added to the service's ports, the same inside as outside.
     pub(crate) more_ports: Vec<String>,
+    /// What it logs when it is ready, if its clients cannot see that.
+    pub(crate) says_ready: Option<String>,
     /// Where clients reach it.
     pub(crate) outside: Published,
     /// Where Docker publishes it: elsewhere, if a proxy is in between.
@@ -152,11 +156,21 @@ impl Container {
         Ok((ended.exit_code.unwrap_or(-1), stdout, stderr))
     }
 
-    /// The last lines that it wrote.
-    pub(crate) async fn log(&self) -> String {
+    /// All that it wrote.
+    async fn written(&self) -> String {
         let (out, err) = tokio::join!(self.inner.stdout_to_vec(), self.inner.stderr_to_vec());
         let all = [out.unwrap_or_default(), err.unwrap_or_default()].concat();
-        let text = String::from_utf8_lossy(&all);
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// How often it has written `text`.
+    pub(crate) async fn says(&self, text: &str) -> usize {
+        self.written().await.matches(text).count()
+    }
+
+    /// The last lines that it wrote.
+    pub(crate) async fn log(&self) -> String {
+        let text = self.written().await;
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
@@ -185,7 +199,7 @@ fn request(plan: &Plan) -> ContainerRequest<GenericImage> {
     if plan.kept {
         request = request.with_label(URL, plan.url());
     }
-    for (name, value) in service.environment() {
+    for (name, value) in service.environment().iter().chain(&plan.environment) {
         request = request.with_env_var(name, filled(value));
     }
     for file in service.files().iter().chain(&plan.files) {

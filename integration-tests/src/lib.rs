@@ -40,10 +40,12 @@
 //! }
 //! ```
 
+mod authority;
 mod background;
 mod by_hand;
 mod container;
 mod harness;
+mod options;
 mod ports;
 mod proxy;
 mod ready;
@@ -52,9 +54,11 @@ mod server;
 mod source;
 mod table;
 
+pub use authority::Authority;
 pub use by_hand::main as by_hand;
 pub use harness::{Case, Outcome, Tests, conformance};
+pub use options::Options;
 pub use proxy::Proxy;
-pub use server::{Options, Output, Server};
+pub use server::{Output, Server};
 pub use source::{Absent, Source};
-pub use table::{Advertised, Files, Port, Ready, Service, StandIn};
+pub use table::{Advertised, Files, Port, Ready, Service, StandIn, Variant};

@@ -1,19 +1,18 @@
 //! A server that a test uses, and can treat badly.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use statehouse_contracts::{Error, Result};
 use tokio::sync::OnceCell;
 
 use crate::background;
-use crate::container::{Container, Plan, is_port_taken};
-use crate::ports::{self, Published};
+use crate::container::{Container, Plan};
+use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::ready;
 use crate::source::Source;
-use crate::table::{Files, Service};
+use crate::table::Service;
 
 /// A running server. A container of ours is removed when this is dropped, and when the process
 /// ends, however it ends.
@@ -42,140 +41,14 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// How a server of one's own is started.
-#[derive(Clone, Debug)]
-pub struct Options {
-    service: &'static Service,
-    arguments: Vec<String>,
-    files: Vec<Files>,
-    more_ports: Vec<String>,
-    proxied: bool,
-    kept_as: Option<String>,
-}
-
-impl Options {
-    /// As the table says.
-    pub fn new(service: &'static Service) -> Self {
-        Self {
-            service,
-            arguments: Vec::new(),
-            files: Vec::new(),
-            more_ports: Vec::new(),
-            proxied: false,
-            kept_as: None,
-        }
-    }
-
-    /// Adds arguments to the command.
-    pub fn arguments(mut self, more: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.arguments.extend(more.into_iter().map(Into::into));
-        self
-    }
-
-    /// Puts a text file into the container, in place of the table's if the path is the same.
-    pub fn file(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
-        self.files.push(Files {
-            path: path.into(),
-            text: text.into(),
-        });
-        self
-    }
-
-    /// Adds a port, the same inside the container as outside: `${name}` stands for it in files and
-    /// arguments, and [`Server::port`] tells it.
-    pub fn port(mut self, name: impl Into<String>) -> Self {
-        self.more_ports.push(name.into());
-        self
-    }
-
-    /// Puts a proxy before each port, so that [`Server::cut`] and [`Server::hold`] work.
-    pub fn proxied(mut self) -> Self {
-        self.proxied = true;
-        self
-    }
-
-    /// Calls its container `name`, and leaves it running when this process ends.
-    pub(crate) fn kept_as(mut self, name: String) -> Self {
-        self.kept_as = Some(name);
-        self
-    }
-
-    /// Starts it and waits until it is ready.
-    ///
-    /// # Errors
-    /// [`Unavailable`](statehouse_contracts::ErrorKind::Unavailable) when there is no image or it
-    /// does not get ready, with the last lines of its log.
-    pub async fn start(self) -> Result<Server> {
-        background::run(async move {
-            let image = self.service.image_here().await?;
-            for _ in 0..3 {
-                match self.attempt(&image).await {
-                    Err(error) if is_port_taken(&error) => {}
-                    ended => return ended,
-                }
-            }
-            self.attempt(&image).await
-        })
-        .await
-    }
-
-    async fn attempt(&self, image: &str) -> Result<Server> {
-        let (outside, hosts, proxies) = self.ports().await?;
-        let unique = || {
-            let (name, process) = (self.service.name(), std::process::id());
-            format!("statehouse-{name}-{process}-{:08x}", fastrand::u32(..))
-        };
-        let plan = Plan {
-            service: self.service,
-            name: self.kept_as.clone().unwrap_or_else(unique),
-            image: image.to_owned(),
-            arguments: self.arguments.clone(),
-            files: self.files.clone(),
-            more_ports: self.more_ports.clone(),
-            outside,
-            hosts,
-            kept: self.kept_as.is_some(),
-        };
-        let container = Container::start(&plan).await?;
-        let server = Server {
-            url: plan.url(),
-            proxies,
-            own: Some(Arc::new(Own { plan, container })),
-        };
-        server.own()?.ready().await?;
-        Ok(server)
-    }
-
-    /// Where clients will reach it, and where Docker will publish it.
-    async fn ports(&self) -> Result<(Published, Published, Vec<Proxy>)> {
-        let mut hosts = Published::new();
-        for name in self.service.ports().keys().chain(&self.more_ports) {
-            hosts.insert(name.clone(), ports::free()?);
-        }
-        if !self.proxied {
-            return Ok((hosts.clone(), hosts, Vec::new()));
-        }
-        let mut outside = Published::new();
-        let mut proxies = Vec::new();
-        for (name, host) in &hosts {
-            let target = SocketAddr::from((Ipv4Addr::LOCALHOST, *host));
-            let proxy = Proxy::to(target).await?;
-            outside.insert(name.clone(), proxy.port());
-            proxies.push(proxy);
-        }
-        Ok((outside, hosts, proxies))
-    }
-}
-
 impl Own {
-    async fn ready(&self) -> Result<()> {
-        let Plan {
-            service,
-            outside,
-            hosts,
-            ..
-        } = &self.plan;
-        match ready::wait(service, outside, hosts).await {
+    /// Waits until it is ready. `said` is how often it had said so before it was started.
+    async fn ready(&self, said: usize) -> Result<()> {
+        let ready = match &self.plan.says_ready {
+            Some(text) => ready::until_said(&self.container, text, said, &self.plan).await,
+            None => ready::wait(&self.plan).await,
+        };
+        match ready {
             Ok(()) => Ok(()),
             Err(error) => {
                 let log = self.container.log().await;
@@ -183,9 +56,29 @@ impl Own {
             }
         }
     }
+
+    /// How often it has said that it is ready.
+    async fn said(&self) -> usize {
+        match &self.plan.says_ready {
+            Some(text) => self.container.says(text).await,
+            None => 0,
+        }
+    }
 }
 
 impl Server {
+    /// A server of ours, once it is ready.
+    pub(crate) async fn started(plan: Plan, proxies: Vec<Proxy>) -> Result<Self> {
+        let container = Container::start(&plan).await?;
+        let server = Self {
+            url: plan.url(),
+            proxies,
+            own: Some(Arc::new(Own { plan, container })),
+        };
+        server.own()?.ready(0).await?;
+        Ok(server)
+    }
+
     /// Starts a server for one test alone, and waits until it is ready.
     ///
     /// Its port stays the same when it is restarted. `TEST_<NAME>_URL` does not count here: a test
@@ -269,8 +162,9 @@ impl Server {
     /// As [`kill`](Self::kill), and [`Options::start`].
     pub async fn restart(&self) -> Result<()> {
         self.act(|own| async move {
+            let said = own.said().await;
             own.container.restart().await?;
-            own.ready().await
+            own.ready(said).await
         })
         .await
     }

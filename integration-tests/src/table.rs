@@ -25,6 +25,8 @@ pub struct Service {
     #[serde(default)]
     files: Vec<Files>,
     paths: Vec<String>,
+    #[serde(default, rename = "variant")]
+    variants: Vec<Variant>,
     stand_in: Option<StandIn>,
 }
 
@@ -69,6 +71,22 @@ impl Ready {
 pub struct Files {
     pub(crate) path: String,
     pub(crate) text: String,
+}
+
+/// Other settings for the same server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Variant {
+    name: String,
+    /// Lines for a file of the service, by its path.
+    #[serde(default)]
+    pub(crate) lines: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) files: Vec<Files>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// What it logs when it is ready, where `ready` is not answered with these settings.
+    pub(crate) says_ready: Option<String>,
 }
 
 /// The image that `cargo xtask images` makes of packages.
@@ -198,6 +216,13 @@ impl Service {
     pub(crate) fn files(&self) -> &[Files] {
         &self.files
     }
+
+    /// The settings called `name`.
+    pub(crate) fn variant(&self, name: &str) -> Result<&Variant> {
+        let found = self.variants.iter().find(|variant| variant.name == name);
+        let (service, unknown) = (&self.name, format!("no variant `{name}` of"));
+        found.ok_or_else(|| Error::not_found(format!("{unknown} {service} is in the table")))
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +244,13 @@ mod tests {
                 "{name}: the image has a version"
             );
             assert!(!service.paths().is_empty(), "{name}: paths");
+            let known = |path: &String| service.files().iter().any(|file| file.path == *path);
+            for variant in &service.variants {
+                assert!(
+                    variant.lines.keys().all(known),
+                    "{name}: lines of its files"
+                );
+            }
             let twins = services.iter().filter(|other| other.name() == name);
             assert_eq!(twins.count(), 1, "{name}: once");
         }

@@ -75,7 +75,7 @@ fn transport_kind(code: &str) -> ErrorKind {
         "core.operation.timed_out" | "transport.response.timeout" | "transport.write.timeout" => {
             ErrorKind::Timeout
         }
-        "core.argument.invalid" => ErrorKind::InvalidArgument,
+        "core.argument.invalid" | "core.configuration.invalid" => ErrorKind::InvalidArgument,
         "client.lifecycle.not_started" | "client.lifecycle.shutting_down" => ErrorKind::Unavailable,
         _ if code.starts_with("transport.") => ErrorKind::Unavailable,
         _ if code.starts_with("auth.") => ErrorKind::PermissionDenied,
@@ -190,6 +190,7 @@ mod tests {
             ("core.operation.timed_out", ErrorKind::Timeout),
             ("transport.response.timeout", ErrorKind::Timeout),
             ("core.argument.invalid", ErrorKind::InvalidArgument),
+            ("core.configuration.invalid", ErrorKind::InvalidArgument),
             ("client.lifecycle.shutting_down", ErrorKind::Unavailable),
             ("auth.operation.failed", ErrorKind::PermissionDenied),
             ("core.internal.failure", ErrorKind::Internal),

@@ -26,6 +26,7 @@ mod scheduled;
 mod sending;
 mod session;
 mod settings;
+mod tls;
 mod topics;
 
 pub use backend::RocketmqFactory;

@@ -11,8 +11,8 @@ use rocketmq_protocol::code::request_code::RequestCode;
 use rocketmq_protocol::protocol::body::broker_body::cluster_info::ClusterInfo;
 use rocketmq_runtime::{ChildServiceContext, ShutdownDeadline};
 use rocketmq_transport::api::{
-    DefaultRequestProcessor, OutboundRequestOutcome, RPCHook, RequestDeadline, TlsClientConfig,
-    TlsConfig, TransportClient, TransportClientConfig,
+    DefaultRequestProcessor, OutboundRequestOutcome, RPCHook, RequestDeadline, TransportClient,
+    TransportClientConfig,
 };
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::config::{Config, Tls};
 use crate::error::{broken, map, rejected};
 use crate::request::{Answer, Request};
+use crate::tls;
 
 /// How long a server may take to accept a connection.
 const ACCEPT: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
 pub(crate) struct Session {
     transport: TransportClient,
     name_servers: Vec<String>,
+    tls: Option<Tls>,
     timeout: Duration,
     brokers: RwLock<Arc<[Broker]>>,
     under_way: AtomicUsize,
@@ -57,6 +59,7 @@ impl Session {
         let session = Self {
             transport: transport(context, config, hook)?,
             name_servers: config.name_servers.clone(),
+            tls: config.tls.clone(),
             timeout: config.timeout,
             brokers: RwLock::default(),
             under_way: AtomicUsize::new(0),
@@ -132,7 +135,9 @@ impl Session {
             }
             match self.cluster(server).await {
                 Ok(cluster) => return masters_of(cluster).await,
-                Err(error) => last = Some(error),
+                Err(error) => {
+                    last = Some(tls::explained(error, self.tls.as_ref(), server).await);
+                }
             }
         }
         Err(last.unwrap_or_else(|| {
@@ -231,7 +236,7 @@ fn transport(
     hook: Option<Arc<dyn RPCHook>>,
 ) -> Result<TransportClient> {
     let settings = TransportClientConfig {
-        tls: config.tls.as_ref().map(tls).unwrap_or_default(),
+        tls: config.tls.as_ref().map(tls::settings).unwrap_or_default(),
         ..TransportClientConfig::default()
     };
     let context = context.component("session");
@@ -244,22 +249,4 @@ fn transport(
         transport.register_rpc_hook(hook);
     }
     Ok(transport)
-}
-
-fn tls(tls: &Tls) -> TlsConfig {
-    // The library takes the process's own, which there is not in programs with several to choose
-    // from. Where somebody has chosen, that is left.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    TlsConfig {
-        enable: true,
-        test_mode_enable: false,
-        client: TlsClientConfig {
-            auth_server: tls.verify,
-            trust_cert_path: tls.ca_file.clone(),
-            cert_path: tls.cert_file.clone(),
-            key_path: tls.key_file.clone(),
-            ..TlsClientConfig::default()
-        },
-        ..TlsConfig::default()
-    }
 }
