@@ -1,7 +1,7 @@
 //! Runs every comparison in one sitting and writes the table of results.
 //!
 //! ```sh
-//! cargo run --release -p statehouse-benches --bin ratios [file]
+//! cargo run --release -p statehouse-benches --bin ratios [file [scenario...]]
 //! ```
 
 use std::{
@@ -13,18 +13,22 @@ use std::{
 use statehouse_benches::{
     Result, machine,
     report::page,
-    scenarios::{self, Settings},
+    scenarios::{self, NAMES, Settings},
 };
 
 const COMMAND: &str = "cargo run --release -p statehouse-benches --bin ratios";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let file = env::args()
-        .nth(1)
-        .unwrap_or("benches/RESULTS.md".to_owned());
+    let mut arguments = env::args().skip(1);
+    let file = arguments.next().unwrap_or("benches/RESULTS.md".to_owned());
+    let wanted: Vec<String> = arguments.collect();
+    let names: Vec<&str> = match wanted.is_empty() {
+        true => NAMES.to_vec(),
+        false => wanted.iter().map(String::as_str).collect(),
+    };
     let (begun, load, settings) = (Instant::now(), machine::load(), Settings::full());
-    let sections = scenarios::all(&settings, |section| {
+    let sections = scenarios::run(&names, &settings, |section| {
         // Progress for whoever looks; it may go nowhere.
         let _ = writeln!(
             io::stderr(),

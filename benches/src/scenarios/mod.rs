@@ -72,23 +72,41 @@ impl Settings {
     }
 }
 
-/// Runs every scenario; `told` hears of each when it is over.
+/// The scenarios by name, in the order in which they run.
+pub const NAMES: [&str; 7] = [
+    "puts",
+    "queue",
+    "latency",
+    "reads",
+    "references",
+    "depth",
+    "messaging",
+];
+
+/// Runs the scenarios named; `told` hears of each when it is over.
 ///
 /// # Errors
-/// The first error of any.
-pub async fn all(settings: &Settings, mut told: impl FnMut(&Section)) -> Result<Vec<Section>> {
+/// The first error of any; a name that none has.
+pub async fn run(
+    names: &[&str],
+    settings: &Settings,
+    mut told: impl FnMut(&Section),
+) -> Result<Vec<Section>> {
     let mut sections = Vec::new();
-    let mut add = |section: Section| {
+    for name in names {
+        let section = match *name {
+            "puts" => puts::run(settings).await?,
+            "queue" => queue::run(settings).await?,
+            "latency" => latency::run(settings).await?,
+            "reads" => reads::run(settings).await?,
+            "references" => references::run(settings).await?,
+            "depth" => depth::run(settings).await?,
+            "messaging" => messaging::run(settings).await?,
+            _ => return Err(format!("no scenario {name}; there are {}", NAMES.join(", ")).into()),
+        };
         told(&section);
         sections.push(section);
-    };
-    add(puts::run(settings).await?);
-    add(queue::run(settings).await?);
-    add(latency::run(settings).await?);
-    add(reads::run(settings).await?);
-    add(references::run(settings).await?);
-    add(depth::run(settings).await?);
-    add(messaging::run(settings).await?);
+    }
     Ok(sections)
 }
 

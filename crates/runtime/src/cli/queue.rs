@@ -6,7 +6,7 @@ use statehouse_contracts::{
     Consumer, DeadLetter, Error, Expired, GroupName, GroupSpec, Overflow, Page, PageCursor, Result,
     Settle, SettleAction,
 };
-use statehouse_messaging::{Mailboxes, Messenger};
+use statehouse_messaging::{Mailboxes, Messenger, Requests, Swept};
 use statehouse_wire::{
     CountsDoc, DeadLetterDoc, GroupStatusDoc, MailboxDoc, PageDoc, PendingDoc, ReceivedDoc,
     SettledDoc,
@@ -25,6 +25,7 @@ pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> 
     match command {
         QueueCommand::Agents => agents(&mail, output).await,
         QueueCommand::Pending { agent, max } => pending(&mail, &agent, max, output).await,
+        QueueCommand::Sweep => sweep(&mail, output).await,
         QueueCommand::List => list(consumer, output).await,
         QueueCommand::Declare { .. } => declare(command, consumer, output).await,
         QueueCommand::Depth { group } => depth(consumer, group, output).await,
@@ -131,6 +132,24 @@ async fn pending(mail: &Mailboxes, agent: &str, max: usize, output: &Output) -> 
     output.text(&table(
         ["message", "from", "kind", "sent", "bytes", "attempts"],
         rows.collect(),
+    ))
+}
+
+async fn sweep(mail: &Mailboxes, output: &Output) -> Result<()> {
+    let groups = Requests::recover(mail).await?;
+    let Swept {
+        kept,
+        forgotten,
+        released,
+    } = mail.messenger().sweep().await?;
+    if output.is_json() {
+        return output.document(&serde_json::json!({
+            "kept": kept, "forgotten": forgotten, "released": released, "groups": groups,
+        }));
+    }
+    output.text(&format!(
+        "{kept} messages by reference are needed, {forgotten} are done with; let go of {released} \
+         contents and of {groups} groups of replies"
     ))
 }
 

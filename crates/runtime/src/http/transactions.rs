@@ -57,6 +57,8 @@ async fn apply(
 ) -> Answer {
     let mut transaction = Transaction::try_from(body)?;
     transaction.op_id = one_identity(op_id(&headers)?, transaction.op_id)?;
+    let topics = transaction.messages.iter().map(|message| &message.topic);
+    api.app().make_mailboxes(&caller.0, topics).await?;
     let states = api.app().states(&caller.0).await?;
     Ok(json(&AppliedDoc::from(states.update(transaction).await?)))
 }

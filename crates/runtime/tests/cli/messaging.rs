@@ -37,6 +37,12 @@ fn a_large_message_comes_as_it_was_sent() {
         let left = left["items"].as_array().unwrap().iter();
         let left = left.filter(|info| info["size"] == 100_000 && info["holders"] != 0);
         assert_eq!(left.count(), 0, "its content went with the ack");
+        let swept = place.json(&["queue", "sweep"]);
+        assert_eq!(
+            swept,
+            json!({"kept": 1, "forgotten": 0, "released": 0, "groups": 0}),
+            "a message so young is looked after later"
+        );
         place.run(&["send", "bob", "@long"]).text();
         let shown = place.run(&["receive", "bob"]).text();
         assert!(shown.contains(&long[..1000]), "plain for people, too");

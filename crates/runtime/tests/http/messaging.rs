@@ -129,6 +129,16 @@ async fn rules_of_mailboxes_come_from_the_configuration() {
     settle(&server, &got["lease"]["token"], "nack", ("error", "no")).await;
     let status = server.get("/v1/mailboxes/bob").await.json();
     assert_eq!(status["counts"]["dead"], 1, "no retry");
+    let letter = json!({"topic": "mailbox.eve", "payload": {"text": "done"}});
+    let transaction = json!({"writes": [], "messages": [letter]});
+    server.post("/v1/apply", transaction).await.json();
+    let got = receive(&server, "eve").await;
+    settle(&server, &got["lease"]["token"], "nack", ("error", "no")).await;
+    let status = server.get("/v1/mailboxes/eve").await.json();
+    assert_eq!(
+        status["counts"]["dead"], 1,
+        "also when a transaction made it"
+    );
     let large = server.put("/v1/shared-memory/global/a", "12345").await;
     large.problem(400, "invalid_argument");
     server

@@ -22,6 +22,9 @@ pub enum QueueCommand {
         #[arg(long, default_value_t = 10)]
         max: usize,
     },
+    /// Release what crashes left behind: content that no message needs any more, and replies to
+    /// processes that are gone. A running service does it from time to time
+    Sweep,
     /// Declare a group
     Declare {
         /// Its name
