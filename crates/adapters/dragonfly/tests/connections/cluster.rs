@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use statehouse_conformance::{Place, Setup};
 use statehouse_contracts::{
-    Backend, BroadcastEvent, ClaimRequest, ConsumerExt, ContentType, GroupName, GroupSpec, Kind,
-    Message, NewTask, Pattern, Payload, ProducerExt, PutContent, Scope, StackName, StateKey,
-    StateManagerExt, TaskStackExt, Topic, WorkerName,
+    Backend, BroadcastEvent, ClaimRequest, ConsumerExt, ContentType, Durability, GroupName,
+    GroupSpec, Kind, Message, NewTask, Pattern, Payload, ProducerExt, PutContent, Result, Scope,
+    StackName, StateKey, StateManagerExt, TaskStackExt, Topic, WorkerName,
 };
+use statehouse_dragonfly::DragonflyFactory;
 use statehouse_integration_tests::{Options, Outcome, Server, Service};
 
+use super::expected::expected;
 use super::{cli, open, put, start, until};
 
 const NODES: [&str; 3] = ["one", "two", "three"];
@@ -16,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(10);
 
 async fn three(
     service: &'static Service,
-) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
+) -> std::result::Result<Server, Box<dyn std::error::Error + Send + Sync>> {
     let mut options = Options::new(service).file("/tmp/cluster/here", "");
     for node in NODES {
         options = options.port(node);
@@ -76,11 +79,7 @@ async fn three(
 
 pub(super) async fn every_role_works_on_a_cluster(service: &'static Service) -> Outcome {
     let server = three(service).await?;
-    let url = format!(
-        "redis://127.0.0.1:{}/0?cluster=true&check_keys=true",
-        server.port("one")?
-    );
-    let backend = open(&url).await?;
+    let backend = open(&url(&server)?).await?;
     for number in 0..8 {
         let scope = Scope::parse(&format!("space-{number}"), "tester")?;
         keeps_state(&*backend, &scope).await?;
@@ -88,13 +87,44 @@ pub(super) async fn every_role_works_on_a_cluster(service: &'static Service) -> 
         hands_out_tasks(&*backend, &scope).await?;
         keeps_content(&*backend, &scope).await?;
     }
-    for node in NODES {
-        let keys = cli(&server, service, server.port(node)?, &["DBSIZE"]).await?;
-        assert_ne!(keys.trim(), "0", "each node has some of the namespaces");
-    }
+    each_node_has_some(&server, service).await?;
     let known = backend.namespaces().await?;
     assert_eq!(known.len(), 8, "{known:?}");
     Ok(backend.close().await?)
+}
+
+/// Each case of the conformance suite has a namespace of its own, and so one node or another.
+pub(super) async fn the_suite_holds_on_a_cluster(service: &'static Service) -> Outcome {
+    let server = three(service).await?;
+    let place = Place::new(url(&server)?);
+    let report = tokio::task::spawn_blocking(move || {
+        // The nodes are started without any file of their data.
+        Setup::new(DragonflyFactory, expected(Durability::NONE))
+            .places(move || Ok(place.clone()))
+            .persistent()
+            .cache()
+            .quota_by("quota=1048576")
+            .run(|_| true)
+    });
+    let report = report.await??;
+    assert!(report.failed.is_empty(), "{:#?}", report.failed);
+    assert!(report.passed.len() > 300, "{} cases", report.passed.len());
+    each_node_has_some(&server, service).await
+}
+
+fn url(server: &Server) -> Result<String> {
+    let port = server.port("one")?;
+    Ok(format!(
+        "redis://127.0.0.1:{port}/0?cluster=true&check_keys=true"
+    ))
+}
+
+async fn each_node_has_some(server: &Server, service: &Service) -> Outcome {
+    for node in NODES {
+        let keys = cli(server, service, server.port(node)?, &["DBSIZE"]).await?;
+        assert_ne!(keys.trim(), "0", "each node has some of the namespaces");
+    }
+    Ok(())
 }
 
 async fn keeps_state(backend: &dyn Backend, scope: &Scope) -> Outcome {

@@ -3,6 +3,8 @@
 
 mod acl;
 mod cluster;
+#[path = "../expected/mod.rs"]
+mod expected;
 mod secrets;
 mod sentinel;
 mod tls;
@@ -21,7 +23,7 @@ use statehouse_integration_tests::{Outcome, Server, Service, Tests, cases};
 use self::acl::{
     a_user_with_few_rights_hears_which_is_missing, a_user_with_the_documented_rights_works,
 };
-use self::cluster::every_role_works_on_a_cluster;
+use self::cluster::{every_role_works_on_a_cluster, the_suite_holds_on_a_cluster};
 use self::secrets::no_password_shows_anywhere;
 use self::sentinel::a_failover_is_found_through_the_sentinel;
 use self::tls::{a_client_proves_who_it_is, tls_trusts_the_given_authority_alone};
@@ -39,7 +41,8 @@ fn main() -> ExitCode {
             a_client_proves_who_it_is,
         ])
     };
-    on("redis").and(on("valkey")).main()
+    let whole_suite = Tests::on("redis").with(cases![the_suite_holds_on_a_cluster]);
+    on("redis").and(on("valkey")).and(whole_suite).main()
 }
 
 /// How long servers may take to agree on something.

@@ -1,38 +1,9 @@
 //! TLS: whom the client trusts, and whom the server does.
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use statehouse_contracts::ErrorKind;
-use statehouse_integration_tests::{Options, Outcome, Server, Service};
+use statehouse_integration_tests::{Authority, Options, Outcome, Server, Service};
 
 use super::{open, refusal, works};
-
-/// An authority that signs certificates.
-struct Authority {
-    certificate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Result<Self, rcgen::Error> {
-        let mut parameters = CertificateParams::new(Vec::new())?;
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        Ok(Self {
-            certificate: parameters.self_signed(&key)?,
-            issuer: Issuer::new(parameters, key),
-        })
-    }
-
-    /// A certificate for `name` and its key, both as PEM.
-    fn signs(&self, name: &str) -> Result<(String, String), rcgen::Error> {
-        let key = KeyPair::generate()?;
-        let mut parameters = CertificateParams::new(vec![name.to_owned()])?;
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        let certificate = parameters.signed_by(&key, &self.issuer)?;
-        Ok((certificate.pem(), key.serialize_pem()))
-    }
-}
 
 /// A server that speaks TLS, with a certificate of `authority`.
 async fn start(
@@ -43,7 +14,7 @@ async fn start(
     let (certificate, key) = authority.signs("127.0.0.1")?;
     let started = Options::new(service)
         .port("tls")
-        .file("/tmp/tls/ca.pem", authority.certificate.pem())
+        .file("/tmp/tls/ca.pem", authority.pem())
         .file("/tmp/tls/server.pem", certificate)
         .file("/tmp/tls/server.key", key)
         .arguments(["--tls-port", "${tls}", "--tls-auth-clients", asks_clients])
@@ -62,8 +33,8 @@ pub(super) async fn tls_trusts_the_given_authority_alone(service: &'static Servi
         folder.path().join("ours.pem"),
         folder.path().join("theirs.pem"),
     );
-    std::fs::write(&ours, authority.certificate.pem())?;
-    std::fs::write(&theirs, stranger.certificate.pem())?;
+    std::fs::write(&ours, authority.pem())?;
+    std::fs::write(&theirs, stranger.pem())?;
     let url = format!("rediss://127.0.0.1:{}/0", server.port("tls")?);
 
     let backend = open(&format!("{url}?tls_ca={}", ours.display())).await?;
@@ -100,7 +71,7 @@ pub(super) async fn a_client_proves_who_it_is(service: &'static Service) -> Outc
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
     let (certificate, key) = authority.signs("client")?;
-    std::fs::write(file("ca.pem"), authority.certificate.pem())?;
+    std::fs::write(file("ca.pem"), authority.pem())?;
     std::fs::write(file("client.pem"), certificate)?;
     std::fs::write(file("client.key"), key)?;
     let ca = file("ca.pem");
