@@ -19,6 +19,7 @@ enum Step {
     Send {
         key: Option<u8>,
         priority: u8,
+        expires: bool,
     },
     Receive {
         max: usize,
@@ -32,8 +33,14 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let send = (prop::option::of(0..3_u8), 0..3_u8)
-        .prop_map(|(key, priority)| Step::Send { key, priority });
+    let send =
+        (prop::option::of(0..3_u8), 0..3_u8, any::<bool>()).prop_map(|(key, priority, expires)| {
+            Step::Send {
+                key,
+                priority,
+                expires,
+            }
+        });
     prop_oneof![
         3 => send,
         2 => (1..5_usize).prop_map(|max| Step::Receive { max }),
@@ -169,9 +176,15 @@ async fn run(steps: Vec<Step>) {
     for (at, step) in steps.into_iter().enumerate() {
         let desk = &mut desks[at % 2];
         match step {
-            Step::Send { key, priority } => {
+            Step::Send {
+                key,
+                priority,
+                expires,
+            } => {
                 sent += 1;
-                send(&*producer, key, priority).await;
+                // Long after the test: it must leave nothing behind, however it ends.
+                let ttl = expires.then_some(Duration::from_secs(3600));
+                send(&*producer, key, priority, ttl).await;
             }
             Step::Receive { max } => drop(desk.receive(max).await),
             Step::Settle { place, how } => desk.settle(place, how).await,
@@ -190,8 +203,9 @@ async fn run(steps: Vec<Step>) {
     assert_eq!(left_behind(&path), Vec::new());
 }
 
-async fn send(producer: &dyn Producer, key: Option<u8>, priority: u8) {
+async fn send(producer: &dyn Producer, key: Option<u8>, priority: u8, ttl: Option<Duration>) {
     let message = Message {
+        ttl,
         ordering_key: key.map(|key| key.to_string()),
         priority: Priority::new(priority).unwrap(),
         ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
@@ -232,6 +246,7 @@ async fn acks_of_one_receive_are_each_done_once() {
     for at in 0..40_u8 {
         let message = Message {
             ordering_key: (at == 39).then(|| "key".to_owned()),
+            ttl: (at % 3 == 0).then_some(Duration::from_secs(3600)),
             ..Message::new(Topic::new("t").unwrap(), Payload::text("x"))
         };
         producer.send_one(message).await.unwrap();

@@ -8,11 +8,15 @@ use crate::engine::Tx;
 /// The fewest acks that are worth looking whether they can be done together.
 const FEWEST: usize = 4;
 
-/// What is leased of a batch, and whether there is more to an ack of it than to remove it.
-const LEASED: &str = "SELECT seq,
-        key IS NOT NULL OR expires IS NOT NULL OR shared OR attempts > 1
+/// What is leased of a batch, whether it expires, and whether there is more to an ack of it than to
+/// remove it.
+const LEASED: &str = "SELECT seq, expires IS NOT NULL,
+        key IS NOT NULL OR shared OR attempts > 1
     FROM queue_leased
     WHERE grp = ?1 AND deadline = ?2 AND batch = ?3 AND seq BETWEEN ?4 AND ?5 ORDER BY seq";
+const FORGET_EXPIRY: &str = "DELETE FROM queue_expiry WHERE (grp, expires, seq) IN
+    (SELECT grp, expires, seq FROM queue_leased
+     WHERE grp = ?1 AND deadline = ?2 AND batch = ?3 AND seq BETWEEN ?4 AND ?5)";
 const DROP_BODIES: &str = "DELETE FROM queue_message WHERE seq IN
     (SELECT seq FROM queue_leased
      WHERE grp = ?1 AND deadline = ?2 AND batch = ?3 AND seq BETWEEN ?4 AND ?5)";
@@ -50,8 +54,11 @@ pub(super) fn together(
         return Ok(false);
     }
     let range = (token.group, token.deadline, token.batch, *low, *high);
-    if !is_leased(tx, range, &seqs)? {
+    let Some(Simple { expires }) = leased(tx, range, &seqs)? else {
         return Ok(false);
+    };
+    if expires {
+        tx.run(FORGET_EXPIRY, range)?;
     }
     tx.run(DROP_BODIES, range)?;
     tx.run(REMOVE, range)?;
@@ -59,20 +66,28 @@ pub(super) fn together(
     Ok(true)
 }
 
-/// Whether exactly these, and nothing but simple ones, are leased in the range.
-fn is_leased(
+/// Leased messages that an ack has only to remove.
+struct Simple {
+    /// Whether any of them expires.
+    expires: bool,
+}
+
+/// What is leased in the range, if that is exactly these, all simple ones.
+fn leased(
     tx: &Tx<'_>,
     range: (i64, i64, i64, i64, i64),
     seqs: &[i64],
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Option<Simple>> {
     let mut statement = tx.prepare_cached(LEASED)?;
     let mut rows = statement.query(range)?;
     let mut expected = seqs.iter();
+    let mut found = Simple { expires: false };
     while let Some(row) = rows.next()? {
-        let (seq, more): (i64, bool) = (row.get(0)?, row.get(1)?);
+        let (seq, expires, more): (i64, bool, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if more || expected.next() != Some(&seq) {
-            return Ok(false);
+            return Ok(None);
         }
+        found.expires |= expires;
     }
-    Ok(expected.next().is_none())
+    Ok(expected.next().is_none().then_some(found))
 }

@@ -80,7 +80,8 @@ impl Incoming {
 /// false.
 pub(super) fn hold(mover: &mut Mover<'_>, held: Held, message: &Arc<Message>) -> bool {
     let (group, registry) = (mover.group, &mut *mover.registry);
-    let simple = held.key.is_none() && held.expires.is_none() && held.due <= mover.tx.now();
+    let now = mover.tx.now();
+    let simple = held.key.is_none() && !held.is_expired(now) && held.due <= now;
     if !simple || group.spec.max_length.is_some() {
         return false;
     }

@@ -52,7 +52,7 @@ impl Held {
         })
     }
 
-    fn is_expired(&self, now: i64) -> bool {
+    pub(super) fn is_expired(&self, now: i64) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
@@ -66,6 +66,8 @@ const KEPT_ERRORS: u32 = 10;
 
 const PUT_READY: &str = "INSERT INTO queue_ready
     (grp, seq, rank, due, attempts, key, expires, shared) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const NOTE_EXPIRY: &str = "INSERT OR IGNORE INTO queue_expiry
+    (grp, expires, seq, rank, due, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const PUT_WAITING: &str = "INSERT INTO queue_waiting
     (grp, seq, rank, due, key, expires, shared) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const PUT_DELAYED: &str = "INSERT INTO queue_delayed
@@ -94,23 +96,7 @@ impl Mover<'_> {
 
     /// Takes in a message that was just sent, or redriven.
     pub(super) fn admit(&mut self, held: Held) -> rusqlite::Result<()> {
-        let now = self.tx.now();
-        if let Some(expires) = held.expires {
-            self.tx
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO queue_expiry (grp, expires, seq, rank, due, key)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute((
-                    self.group.id,
-                    expires,
-                    held.seq,
-                    held.rank,
-                    held.due,
-                    held.key,
-                ))?;
-        }
-        if held.due > now {
+        if held.due > self.tx.now() {
             return self.put_delayed(held, held.due);
         }
         match held.key {
@@ -129,6 +115,7 @@ impl Mover<'_> {
     }
 
     fn put_waiting(&self, held: Held) -> rusqlite::Result<()> {
+        note_expiry(self.tx, self.group.id, held)?;
         self.tx.prepare_cached(PUT_WAITING)?.execute((
             self.group.id,
             held.seq,
@@ -312,6 +299,7 @@ impl Mover<'_> {
 
 /// Writes a message to its place among the ready ones.
 pub(super) fn write_ready(tx: &Tx<'_>, group: i64, held: Held) -> rusqlite::Result<()> {
+    note_expiry(tx, group, held)?;
     let row = (
         group,
         held.seq,
@@ -323,6 +311,15 @@ pub(super) fn write_ready(tx: &Tx<'_>, group: i64, held: Held) -> rusqlite::Resu
         held.shared,
     );
     tx.run(PUT_READY, row)?;
+    Ok(())
+}
+
+/// Notes where a message lies that expires there.
+fn note_expiry(tx: &Tx<'_>, group: i64, held: Held) -> rusqlite::Result<()> {
+    if let Some(expires) = held.expires {
+        let row = (group, expires, held.seq, held.rank, held.due, held.key);
+        tx.run(NOTE_EXPIRY, row)?;
+    }
     Ok(())
 }
 

@@ -33,7 +33,7 @@ const LEASE: &str = "INSERT INTO queue_leased
     FROM queue_ready WHERE grp = ?1 ORDER BY rank, due, seq LIMIT ?2";
 const LEASE_SENT: &str = "INSERT INTO queue_leased
         (grp, deadline, seq, batch, rank, due, attempts, key, expires, shared)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, NULL, NULL, ?7)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, NULL, ?7, ?8)";
 const REMOVE: &str = "DELETE FROM queue_ready
     WHERE grp = ?1 AND (rank, due, seq) <= (?2, ?3, ?4)";
 
@@ -220,6 +220,7 @@ fn lease_sent(tx: &Tx<'_>, terms: Terms, messages: &[Stored]) -> rusqlite::Resul
             terms.number,
             held.rank,
             held.due,
+            held.expires,
             held.shared,
         );
         tx.run(LEASE_SENT, row)?;

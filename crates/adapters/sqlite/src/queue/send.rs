@@ -82,8 +82,11 @@ fn take_in_one(
     message: &Prepared,
 ) -> Result<Admission, Failure> {
     let route = registry.route(rules.ns, &message.original.topic);
-    let certain = !route.is_empty() && route.iter().all(|group| group.spec.max_length.is_none());
-    if !certain || message.original.topic.is_mailbox() {
+    let topic = &message.original.topic;
+    let has_room = route.iter().all(|group| group.spec.max_length.is_none());
+    let reaches = |name: &str| route.iter().any(|group| group.name.as_str() == name);
+    let reaches_all = !topic.is_mailbox() || reaches(topic.as_str());
+    if route.is_empty() || !has_room || !reaches_all {
         return take_in_if_room(tx, registry, rules, message, route);
     }
     match accepted::claim(

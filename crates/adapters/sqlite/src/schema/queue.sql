@@ -106,7 +106,8 @@ CREATE TABLE queue_settled (
     actions BLOB NOT NULL
 );
 
--- What expires, and where it lies unless it is leased or delayed.
+-- What expires where it is ready or waits. What is leased or delayed need not be here: it is looked
+-- at when it comes back.
 CREATE TABLE queue_expiry (
     grp INTEGER NOT NULL,
     expires INTEGER NOT NULL,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_contracts::{Expired, Message};
+use statehouse_contracts::{ConsumerExt, Expired, Message};
 
 use crate::case::case;
 use crate::cases::desk::{Desk, keyed, said, text};
@@ -17,6 +17,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case!(a_ttl_counts_from_when_a_message_is_due).producer(|c| c.max_delay.is_some()),
         case!(an_expired_head_frees_its_key).consumer(|c| c.ordering_keys),
         case!(a_message_that_expires_while_it_waits_for_a_retry_does_not_come_back)
+            .consumer(|c| c.nack_delay),
+        case!(a_message_that_somebody_waited_for_expires_after_it_is_given_back)
             .consumer(|c| c.nack_delay),
         case!(a_message_that_does_not_expire_stays),
     ];
@@ -119,6 +121,24 @@ async fn a_message_that_expires_while_it_waits_for_a_retry_does_not_come_back(
         .receive(&desk.group, statehouse_contracts::Receive::new(1, watch))
         .await?;
     ensure_eq(got.len(), 0, "what comes after it has expired")
+}
+
+async fn a_message_that_somebody_waited_for_expires_after_it_is_given_back(cx: Context) -> Outcome {
+    let desk = Desk::new(&cx).await?;
+    let ttl = desk.timing.delay + Duration::from_secs(1);
+    let receive = desk.consumer.receive_one(&desk.group, desk.timing.patience);
+    let send = async {
+        // The call waits before there is anything to have.
+        pass(&desk, desk.timing.quiet).await?;
+        let ttl = Some(ttl);
+        desk.send(Message { ttl, ..text("a") }).await
+    };
+    let (received, sent) = tokio::join!(receive, send);
+    sent?;
+    let delivery = crate::some(received?, "message for who waits")?;
+    desk.nack_after(&delivery, Duration::ZERO).await?;
+    pass(&desk, ttl).await?;
+    desk.stays_empty().await
 }
 
 async fn a_message_that_does_not_expire_stays(cx: Context) -> Result<(), Failure> {
