@@ -1,24 +1,29 @@
 //! What the whole service does on real servers: processes of the real program, with RocketMQ for
 //! messages and Redis, in DragonflyDB's place, for what is kept.
 
+mod process;
+mod secrets;
+mod shared_cache;
+
 use std::env;
-use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use statehouse_contracts::{
-    Backend, ConsumerExt, ContentType, Endpoint, GroupName, GroupSpec, Pattern, Principal,
-    PutContent, Scope, StateKey, StateManagerExt, Transaction, Write,
+    ConsumerExt, ContentType, Endpoint, GroupName, GroupSpec, Pattern, Principal, PutContent,
+    Scope, StateKey, StateManagerExt, Transaction, Write,
 };
 use statehouse_integration_tests::{Outcome, Server, Service, Tests, cases};
 use statehouse_runtime::adapters::registry;
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use self::process::{Process, statehouse};
+use self::secrets::no_secret_shows_anywhere;
+use self::shared_cache::reads_stay_right_without_the_shared_cache;
+
+/// How many reads a service has answered from its cache.
+const HITS: &str = "statehouse_cache_hits_total";
 
 /// Set in processes that are to be `statehouse` itself.
 const AS_STATEHOUSE: &str = "SCENARIO_RUNS_STATEHOUSE";
@@ -38,121 +43,18 @@ fn main() -> ExitCode {
     if env::var_os(AS_STATEHOUSE).is_some() {
         return statehouse_runtime::cli::main(statehouse_runtime::serve::serve);
     }
+    let on_redis = Tests::on("redis").with(cases![reads_stay_right_without_the_shared_cache]);
     Tests::on("rocketmq")
         .with(cases![
+            no_secret_shows_anywhere,
             state_in_a_file_with_events_and_references_elsewhere,
             caches_stay_right_through_a_restart_of_the_broker,
             replayed_runs_read_back_equal_and_add_nothing_the_second_time,
         ])
+        .and(on_redis)
         .at_once(1)
         .within(LIMIT)
         .main()
-}
-
-/// `statehouse serve` with a configuration of its own.
-struct Process {
-    folder: TempDir,
-    address: String,
-    child: Child,
-}
-
-impl Process {
-    async fn start(config: &str) -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        std::fs::write(folder.path().join("statehouse.toml"), config)
-            .map_err(|error| error.to_string())?;
-        // Free a moment ago; the service says so if somebody took it since.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = free.map_err(|error| error.to_string())?.to_string();
-        let log = File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
-        let child = statehouse(folder.path(), &["serve", "--listen", &address])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let mut process = Self {
-            folder,
-            address,
-            child,
-        };
-        process.is_ready().await.map(|()| process)
-    }
-
-    async fn is_ready(&mut self) -> Result<(), String> {
-        let end = Instant::now() + PATIENCE;
-        while !matches!(self.get("/readyz").await, Ok((204, _))) {
-            if Instant::now() > end || !matches!(self.child.try_wait(), Ok(None)) {
-                let log = std::fs::read_to_string(self.folder.path().join("log"));
-                return Err(format!(
-                    "it does not get ready: {}",
-                    log.unwrap_or_default()
-                ));
-            }
-            // sleep: the pause between two looks
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
-    /// The handles that a program has of this service.
-    async fn connect(&self) -> Result<Arc<dyn Backend>, statehouse_contracts::Error> {
-        let url = format!("http://{}", self.address);
-        registry().open(&Endpoint::parse(&url)?).await
-    }
-
-    /// As any HTTP client reads: what the service has in its cache is good enough.
-    async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
-        self.ask("GET", path, "").await
-    }
-
-    async fn put(&self, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-        self.ask("PUT", path, body).await
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address).await?;
-        let (host, length) = (&self.address, body.len());
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\
-             connection: close\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok((status.unwrap_or_default(), body.to_owned()))
-    }
-
-    /// How many reads were answered by the cache.
-    async fn hits(&self) -> std::io::Result<u64> {
-        let (_, metrics) = self.get("/metrics").await?;
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("statehouse_cache_hits_total "));
-        Ok(line
-            .and_then(|number| number.trim().parse().ok())
-            .unwrap_or_default())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The real program, in this folder, with nothing of the environment that could change it.
-fn statehouse(folder: &Path, arguments: &[&str]) -> Command {
-    let program = env::current_exe().expect("this program is a file");
-    let mut command = Command::new(program);
-    command.env_clear().env(AS_STATEHOUSE, "1");
-    command.current_dir(folder).args(arguments);
-    command.stdin(Stdio::null());
-    command
 }
 
 async fn redis() -> Result<Server, statehouse_contracts::Error> {
@@ -275,7 +177,10 @@ async fn caches_stay_right_through_a_restart_of_the_broker(service: &'static Ser
 /// was old.
 async fn until_cached(services: &[Process; 2], number: &mut u32) -> Result<Duration, String> {
     let hits = async || -> std::io::Result<[u64; 2]> {
-        Ok([services[0].hits().await?, services[1].hits().await?])
+        Ok([
+            services[0].measure(HITS).await?,
+            services[1].measure(HITS).await?,
+        ])
     };
     let text = |error: std::io::Error| error.to_string();
     let begin = hits().await.map_err(text)?;
@@ -307,6 +212,10 @@ async fn write_and_read(services: &[Process; 2], number: &mut u32) -> Result<Dur
     let (status, answer) = writer.put(&path, &text).await.map_err(failed)?;
     if status != 200 {
         return Err(format!("write {number}: {status}: {answer}"));
+    }
+    let (_, own) = writer.get(&path).await.map_err(failed)?;
+    if own != text {
+        return Err(format!("the writer reads {own:?}, and not {text:?}"));
     }
     let written = Instant::now();
     loop {

@@ -1,8 +1,6 @@
 //! Groups: subscription groups of the broker, each of which keeps its own spec.
-//!
-//! The broker stores a set of subscriptions with each subscription group, for its lag metrics, and
-//! reads only those of topics it knows. A further entry there carries the spec as JSON: so a group
-//! and its spec are made, kept, replicated and deleted together, and every process sees them.
+
+mod kept;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,12 +9,13 @@ use std::time::{Duration, Instant};
 use cheetah_string::CheetahString;
 use parking_lot::Mutex;
 use rocketmq_protocol::code::request_code::RequestCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use statehouse_contracts::{
     Declared, Detail, Error, ErrorKind, GroupName, GroupSpec, GroupStatus, Namespace, Pattern,
     Result, Start,
 };
 
+use self::kept::Kept;
 use crate::client::Client;
 use crate::error::code;
 use crate::naming::{Naming, Topics, tag_filter};
@@ -26,12 +25,6 @@ use crate::topics::{Made, TopicsMade};
 
 /// How long what is known of a group is believed. Pausing is the broker's own and holds at once.
 const BELIEVED: Duration = Duration::from_secs(2);
-
-/// The type of the entry that carries the spec.
-const SPEC: &str = "STATEHOUSE";
-
-/// The topic that the entry names: none of the broker's.
-const SPEC_TOPIC: &str = "statehouse-spec";
 
 /// Reset to the end, and to the beginning, as times.
 const TO_END: i64 = -1;
@@ -67,33 +60,6 @@ pub(crate) struct Groups {
     readers: Mutex<HashSet<CheetahString>>,
     /// Declarations of one process go one at a time: the broker has no compare-and-set.
     declaring: tokio::sync::Mutex<()>,
-}
-
-/// What the broker keeps of a subscription group, as far as it matters here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept {
-    group_name: String,
-    #[serde(default = "yes")]
-    consume_enable: bool,
-    #[serde(default)]
-    subscription_data_set: Option<Vec<Subscription>>,
-    #[serde(flatten)]
-    rest: serde_json::Map<String, serde_json::Value>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Subscription {
-    topic: String,
-    expression_type: String,
-    expression: String,
-    #[serde(default)]
-    version: u64,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Groups {
@@ -139,7 +105,7 @@ impl Groups {
         let native = self.naming.group(namespace, name);
         for broker in self.client.brokers()?.iter() {
             // Without its spec it is not declared yet: a crash in between leaves nothing behind.
-            self.write(broker, &Kept::new(&native, Vec::new())).await?;
+            self.write(broker, &Kept::undeclared(&native)).await?;
             let from = match spec.start {
                 Start::Now => TO_END,
                 Start::Earliest => TO_BEGINNING,
@@ -147,7 +113,7 @@ impl Groups {
             for topic in [&topics.keyed, &topics.priority] {
                 self.reset(broker, topic, &native, from).await?;
             }
-            let kept = Kept::new(&native, subscriptions(&topics, spec)?);
+            let kept = Kept::declared(&native, &topics, spec)?;
             self.write(broker, &kept).await?;
         }
         let written = self.look(namespace, name).await?.ok_or_else(|| {
@@ -211,7 +177,7 @@ impl Groups {
     pub(crate) async fn reader(&self, broker: &Broker) -> Result<CheetahString> {
         let native: CheetahString = self.client.config.consumer_group.as_str().into();
         if !self.readers.lock().contains(&broker.name) {
-            self.write(broker, &Kept::new(&native, Vec::new())).await?;
+            self.write(broker, &Kept::undeclared(&native)).await?;
             self.readers.lock().insert(broker.name.clone());
         }
         Ok(native)
@@ -360,16 +326,7 @@ impl Groups {
     /// The group that the broker keeps, if it is one of ours and declared.
     fn group(&self, kept: Kept) -> Option<Group> {
         let (namespace, name) = self.naming.read_group(&kept.group_name)?;
-        let subscriptions = kept.subscription_data_set?;
-        let spec = subscriptions
-            .iter()
-            .find(|entry| entry.expression_type == SPEC)?;
-        let incarnation = spec.version;
-        let spec: GroupSpec = serde_json::from_str(&spec.expression)
-            .inspect_err(|error| {
-                tracing::warn!(%error, group = %kept.group_name, "the group's spec cannot be read");
-            })
-            .ok()?;
+        let (spec, incarnation) = kept.spec()?;
         Some(Group {
             topics: self.naming.topics(&namespace),
             filter: tag_filter(&spec.pattern),
@@ -396,38 +353,6 @@ impl Group {
         own.push(Naming::dead_letters(&self.native));
         own
     }
-}
-
-impl Kept {
-    fn new(native: &CheetahString, subscriptions: Vec<Subscription>) -> Self {
-        Self {
-            group_name: native.to_string(),
-            consume_enable: true,
-            subscription_data_set: Some(subscriptions),
-            rest: serde_json::Map::new(),
-        }
-    }
-}
-
-fn subscriptions(topics: &Topics, spec: &GroupSpec) -> Result<Vec<Subscription>> {
-    let json = serde_json::to_string(spec)
-        .map_err(|error| Error::internal(format!("a group's spec cannot be written: {error}")))?;
-    let reads = |topic: &CheetahString| Subscription {
-        topic: topic.to_string(),
-        expression_type: "TAG".to_owned(),
-        expression: tag_filter(&spec.pattern).to_string(),
-        version: 0,
-    };
-    Ok(vec![
-        reads(&topics.keyed),
-        reads(&topics.priority),
-        Subscription {
-            topic: SPEC_TOPIC.to_owned(),
-            expression_type: SPEC.to_owned(),
-            expression: json,
-            version: fastrand::u64(1..1 << 53),
-        },
-    ])
 }
 
 fn same(declared: &GroupSpec, spec: &GroupSpec) -> Result<()> {

@@ -18,6 +18,7 @@ use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::net::TcpStream;
 
 use crate::config::{Config, Tls};
+use crate::count::Counted;
 use crate::error::{broken, map, rejected};
 use crate::request::{Answer, Request};
 use crate::tls;
@@ -99,7 +100,7 @@ impl Session {
         request: Request,
         timeout: Duration,
     ) -> Result<Answer> {
-        let _counted = UnderWay::new(&self.under_way);
+        let _counted = Counted::new(&self.under_way, 1);
         let deadline = RequestDeadline::from_timeout_millis(timeout.as_millis() as u64);
         let command = request.into_command();
         let asked = self
@@ -174,22 +175,6 @@ impl Debug for Session {
         f.debug_struct("Session")
             .field("brokers", &self.brokers())
             .finish_non_exhaustive()
-    }
-}
-
-/// A request is under way while this lives.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl<'a> UnderWay<'a> {
-    fn new(number: &'a AtomicUsize) -> Self {
-        number.fetch_add(1, Ordering::AcqRel);
-        Self(number)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

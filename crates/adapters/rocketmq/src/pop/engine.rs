@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::count::Counted;
 use crate::groups::Group;
 use crate::pop::buffer::Buffer;
 use crate::pop::fetch::Fetched;
@@ -216,7 +217,7 @@ impl Engine {
     ) -> Result<Vec<Delivery>> {
         *self.group.lock() = group.clone();
         let lease = receive.lease.unwrap_or(group.spec.lease);
-        let _wanting = Wanting::begin(&self.wanted, receive.max);
+        let _wanted = Counted::new(&self.wanted, receive.max);
         let end = Instant::now().checked_add(receive.wait);
         let mut news = self.news.subscribe();
         let mut waiting = None;
@@ -314,25 +315,6 @@ impl Engine {
         let found = !fetched.deliver.is_empty();
         self.keep(group, fetched.deliver);
         (!found).then_some(fetched.error).flatten()
-    }
-}
-
-/// Somebody who is receiving wants so many messages while this lives.
-struct Wanting<'a> {
-    wanted: &'a AtomicUsize,
-    number: usize,
-}
-
-impl<'a> Wanting<'a> {
-    fn begin(wanted: &'a AtomicUsize, number: usize) -> Self {
-        wanted.fetch_add(number, Ordering::Relaxed);
-        Self { wanted, number }
-    }
-}
-
-impl Drop for Wanting<'_> {
-    fn drop(&mut self) {
-        self.wanted.fetch_sub(self.number, Ordering::Relaxed);
     }
 }
 
