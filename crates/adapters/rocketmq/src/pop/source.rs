@@ -14,6 +14,7 @@ use statehouse_contracts::{Error, ErrorKind, Result};
 use crate::client::Client;
 use crate::error::code;
 use crate::groups::Group;
+use crate::naming::Naming;
 use crate::request::{Answer, Request};
 use crate::session::Broker;
 
@@ -24,6 +25,9 @@ pub(crate) const MOST: usize = 32;
 const NOTHING: i32 = 19;
 const WAITING_FULL: i32 = 209;
 const WAITED: i32 = 210;
+
+/// The property in which a message may carry its handle.
+const HANDLE: &str = "POP_CK";
 
 /// Where messages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +131,7 @@ pub(crate) async fn pop(
     let until = asked + ask.invisible;
     message_decoder::decodes_batch(&mut body, true, true)
         .into_iter()
-        .map(|native| leased.popped(native, until))
+        .map(|native| leased.popped(native, group, until))
         .collect()
 }
 
@@ -160,34 +164,20 @@ impl<'a> Leased<'a> {
         })
     }
 
-    fn popped(&self, mut native: MessageExt, until: Instant) -> Result<Popped> {
-        // What comes again by the broker's own doing lies in a topic beside.
-        let topic: CheetahString = native.topic().as_str().into();
+    fn popped(&self, mut native: MessageExt, group: &Group, until: Instant) -> Result<Popped> {
         let (queue, offset) = (native.queue_id(), native.queue_offset());
-        let of_queue = ExtraInfoUtil::get_start_offset_info_map_key(&topic, i64::from(queue));
-        let start = match self.starts.get(&of_queue) {
-            Some(start) => *start,
-            None if self.starts.is_empty() => offset,
-            None => return Err(unreadable(&"it does not say where its lease begins")),
-        };
-        if self.ordered {
-            let of_message =
-                ExtraInfoUtil::get_queue_offset_map_key(&topic, i64::from(queue), offset);
-            let count = self.counts.get(&of_message);
-            if let Some(count) = count.or_else(|| self.counts.get(&of_queue)) {
-                native.set_reconsume_times(*count);
+        let (topic, handle) = match carried(&native, group) {
+            Some(carried) => carried,
+            None => {
+                // What comes again by the broker's own doing lies in a topic beside.
+                let topic: CheetahString = native.topic().as_str().into();
+                if self.ordered {
+                    self.count(&topic, &mut native);
+                }
+                let handle = self.handle(&topic, queue, offset)?;
+                (topic, handle)
             }
-        }
-        let handle = ExtraInfoUtil::build_extra_info_with_offset(
-            start,
-            self.at,
-            self.invisible,
-            self.revive_queue,
-            &topic,
-            &self.broker.name,
-            queue,
-            offset,
-        );
+        };
         Ok(Popped {
             native,
             place: Place {
@@ -195,12 +185,57 @@ impl<'a> Leased<'a> {
                 topic,
                 queue,
                 offset,
-                handle: handle.into(),
+                handle,
                 ordered: self.ordered,
             },
             until,
         })
     }
+
+    fn handle(&self, topic: &CheetahString, queue: i32, offset: i64) -> Result<CheetahString> {
+        let of_queue = ExtraInfoUtil::get_start_offset_info_map_key(topic, i64::from(queue));
+        let start = match self.starts.get(&of_queue) {
+            Some(start) => *start,
+            None if self.starts.is_empty() => offset,
+            None => return Err(unreadable(&"it does not say where its lease begins")),
+        };
+        let (at, invisible, broker) = (self.at, self.invisible, &self.broker.name);
+        let handle = ExtraInfoUtil::build_extra_info_with_offset(
+            start,
+            at,
+            invisible,
+            self.revive_queue,
+            topic,
+            broker,
+            queue,
+            offset,
+        );
+        Ok(handle.into())
+    }
+
+    /// Notes how often a message that comes in order was delivered before.
+    fn count(&self, topic: &CheetahString, native: &mut MessageExt) {
+        let (queue, offset) = (i64::from(native.queue_id()), native.queue_offset());
+        let of_message = ExtraInfoUtil::get_queue_offset_map_key(topic, queue, offset);
+        let of_queue = ExtraInfoUtil::get_start_offset_info_map_key(topic, queue);
+        let count = self.counts.get(&of_message);
+        if let Some(count) = count.or_else(|| self.counts.get(&of_queue)) {
+            native.set_reconsume_times(*count);
+        }
+    }
+}
+
+/// Topic and handle of a message that carries its handle: without its store of leases, the broker
+/// shows what comes again under the topic that was asked, and writes into it where it lies.
+fn carried(native: &MessageExt, group: &Group) -> Option<(CheetahString, CheetahString)> {
+    let handle = native.message_inner().properties().as_map().get(HANDLE)?;
+    let [first, second] = Naming::retry_topics(native.topic(), &group.native);
+    let topic = match handle.as_str().split(' ').nth(4)? {
+        "1" => first,
+        "2" => second,
+        _ => native.topic().as_str().into(),
+    };
+    Some((topic, handle.clone()))
 }
 
 fn unreadable(what: &dyn std::fmt::Display) -> Error {
