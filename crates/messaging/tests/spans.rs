@@ -1,4 +1,5 @@
 //! What a collector of spans sees of messaging.
+#![expect(clippy::unwrap_used, reason = "a failed call fails the test")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

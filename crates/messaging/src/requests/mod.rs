@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures::FutureExt;
 use statehouse_contracts::{
     Error, ErrorKind, GroupName, GroupSpec, Message, MessageId, Payload, Priority, Result, Sent,
     Topic,
@@ -185,13 +186,15 @@ impl Requests {
             inner.mail.send(request).await?;
             reply.await.map_err(|_| Error::closed())
         };
-        let answered = async {
-            let late = || Error::new(ErrorKind::Timeout, format!("no reply within {timeout:?}"));
-            let answered = tokio::time::timeout(timeout, answered).await;
-            answered.unwrap_or_else(|_| Err(late().with_context("recipient", &recipient)))
-        };
+        let late = || Error::new(ErrorKind::Timeout, format!("no reply within {timeout:?}"));
+        let answered = tokio::time::timeout(timeout, answered)
+            .map(|answered| answered.unwrap_or_else(|_| Err(late())));
         let answered = traced(span, answered).await;
-        answered.map_err(|error| error.with_operation("request"))
+        answered.map_err(|error| {
+            error
+                .with_operation("request")
+                .with_context("recipient", &recipient)
+        })
     }
 
     /// How many requests wait for their reply.

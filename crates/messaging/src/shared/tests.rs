@@ -1,7 +1,11 @@
 mod model;
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use statehouse_contracts::{Endpoint, Factory, Scope, StateKey};
+use statehouse_contracts::{
+    ContentType, Endpoint, ErrorKind, Factory, ReferenceId, Scope, StateKey, StateManagerExt, Write,
+};
 
 use super::*;
 
