@@ -4,6 +4,7 @@ mod book;
 mod budget;
 mod dead;
 mod hold;
+mod incoming;
 mod nowhere;
 mod settle;
 mod sweep;
@@ -11,17 +12,16 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_contracts::{
-    Backend, Bytes, Consumer, ConsumerExt, ContentType, Delivery, Error, ErrorKind, GroupName,
-    Message, MessageId, Payload, Producer, ProducerExt, Receive, Reference, ReferenceId,
-    ReferenceStore, Result, Scope, SendOptions, Sent, Settle,
+    Backend, Bytes, Consumer, ConsumerExt, ContentType, Delivery, ErrorKind, GroupName, Message,
+    MessageId, Payload, Producer, ProducerExt, Receive, ReferenceId, ReferenceStore, Result, Scope,
+    SendOptions, Sent, Settle,
 };
 
 use crate::{Placement, Policy, PolicyManager};
 pub use budget::Budget;
 use hold::group_holder;
+pub use incoming::{Incoming, json_payload};
 pub use sweep::Swept;
 
 /// How a messenger behaves.
@@ -92,52 +92,6 @@ struct Inner {
     references: Arc<dyn ReferenceStore>,
     policies: Arc<PolicyManager>,
     options: MessengerOptions,
-}
-
-/// A delivery with its plain payload.
-#[derive(Clone, Debug)]
-pub struct Incoming {
-    /// The delivery; its message has the plain payload, unless a budget was too small for it.
-    pub delivery: Delivery,
-    reference: Option<Reference>,
-}
-
-impl Incoming {
-    /// The message.
-    pub fn message(&self) -> &Message {
-        self.delivery.message()
-    }
-
-    /// The reference by which the payload travelled, if it did.
-    pub fn reference(&self) -> Option<&Reference> {
-        self.reference.as_ref()
-    }
-
-    /// The payload as JSON.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) when it is no such JSON.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        parse_json(self.message())
-    }
-}
-
-/// The payload of `message` as JSON.
-pub(crate) fn parse_json<T: DeserializeOwned>(message: &Message) -> Result<T> {
-    serde_json::from_slice(message.bytes()).map_err(|error| {
-        Error::invalid(format!("the payload cannot be read as JSON: {error}"))
-            .with_context("message", message.id)
-    })
-}
-
-/// `value` as a JSON payload.
-///
-/// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) when it cannot be written as JSON.
-pub fn json_payload<T: Serialize + ?Sized>(value: &T) -> Result<Payload> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| Error::invalid(format!("the value cannot be written as JSON: {error}")))?;
-    Ok(Payload::json(bytes))
 }
 
 impl Messenger {

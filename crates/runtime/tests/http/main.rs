@@ -4,6 +4,7 @@
 
 mod client;
 mod conditions;
+mod mailboxes;
 mod messages;
 mod messaging;
 mod references;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use statehouse_contracts::{
     Broadcast, Collected, ConsumerCapability, Content, Counts, DeadLetter, Declared, Endpoint,
-    Factory, GroupSpec, GroupStatus, Holder, Page, PageCursor, Pattern, ProducerCapability,
+    Error, Factory, GroupSpec, GroupStatus, Holder, Page, PageCursor, Pattern, ProducerCapability,
     PutContent, PutOutcome, QueueAdmin, Received, ReferenceCapability, ReferenceId, ReferenceInfo,
     ReferenceQuery, ReferenceStats, Settled,
 };
