@@ -45,7 +45,12 @@ impl Keys {
 
     /// The key for `id`, which may be any text, among those called `name`.
     pub(crate) fn of(&self, name: &str, id: &str) -> String {
-        format!("{}{name}:{id}", self.stem)
+        [&self.stem, name, ":", id].concat()
+    }
+
+    /// The key for `id` of `kind` among those called `name`.
+    pub(crate) fn of_kind(&self, name: &str, kind: &str, id: &str) -> String {
+        [&self.stem, name, ":", kind, "/", id].concat()
     }
 }
 

@@ -56,6 +56,16 @@ impl Reply {
         }
     }
 
+    /// Text, where it lies.
+    pub(crate) fn str(&self) -> Result<&str> {
+        let text = match &self.0 {
+            Value::String(text) => Some(&**text),
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        text.ok_or_else(|| unexpected("text", &self.0))
+    }
+
     /// Bytes, not copied.
     pub(crate) fn bytes(self) -> Result<Bytes> {
         match self.0 {

@@ -8,7 +8,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -80,10 +82,10 @@ impl<C: Call> Rounds<C> {
                     over: false,
                 }));
                 if C::OUTLIVES_CALLER {
-                    let made = tokio::spawn(first.make(call)).await;
-                    return made.unwrap_or_else(|_| Err(given_up()));
+                    Outliving(Some(Box::pin(first.make(call)))).await
+                } else {
+                    first.make(call).await
                 }
-                first.make(call).await
             }
         }
     }
@@ -109,7 +111,42 @@ fn given_up() -> Error {
     Error::internal("a round trip was given up")
 }
 
-/// A call that sets out alone, in the caller's own task where it can. However it ends, those who came meanwhile
+/// What goes on in a task of its own when its caller goes away.
+struct Outliving<F>(Option<Pin<Box<F>>>)
+where
+    F: Future<Output: Send> + Send + 'static;
+
+impl<F> Future for Outliving<F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(inner) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let output = ready!(inner.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F> Drop for Outliving<F>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.take()
+            && !std::thread::panicking()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            drop(runtime.spawn(inner));
+        }
+    }
+}
+
+/// A call that sets out alone, in the caller's own task. However it ends, those who came meanwhile
 /// travel next.
 struct First<C: Call>(Option<Turns<C>>);
 

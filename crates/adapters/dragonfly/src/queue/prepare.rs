@@ -18,12 +18,14 @@ pub(super) struct Prepared {
     pub(super) key: String,
     /// What the script is told of it, but for its route.
     pub(super) head: String,
-    /// Its idempotency key.
-    pub(super) idempotency_key: Bytes,
+    /// 0 for the highest priority, 9 for the lowest.
+    pub(super) rank: u8,
+    /// Whether it is due at once and for ever, and has no ordering key.
+    pub(super) is_plain: bool,
     /// The key of its schedule, when it is delayed.
     pub(super) schedule: Option<Key>,
-    /// What is remembered of it: its id and what stands for its content.
-    pub(super) remembered: Bytes,
+    /// Its idempotency key, and what is remembered under it: its id and what stands for its content.
+    known_by: Bytes,
     pub(super) stored: Bytes,
 }
 
@@ -46,17 +48,39 @@ impl Prepared {
         let delay = micros(message.delay);
         // Zero is said for never.
         let ttl = message.ttl.map_or(0, |ttl| micros(ttl).max(1));
-        let remembered = [&message.id.0.as_bytes()[..], &fingerprint(message)].concat();
+        let id = message.id.0.as_bytes();
+        let known_by = [&idempotency_key(message)[..], id, &fingerprint(message)].concat();
         Ok(Self {
             id: message.id,
             topic: message.topic.clone(),
             head: format!("{rank}:{delay}:{ttl}:{key}:"),
-            idempotency_key: Bytes::copy_from_slice(&idempotency_key(message)),
+            is_plain: delay == 0 && ttl == 0 && key.is_empty(),
+            rank,
             schedule: (delay > 0).then(|| schedule(keys, message.id)),
             key,
-            remembered: remembered.into(),
+            known_by: known_by.into(),
             stored: stored::encode(message)?,
         })
+    }
+}
+
+/// Bytes of an idempotency key.
+const KEY: usize = 16;
+
+impl Prepared {
+    /// Its idempotency key.
+    pub(super) fn idempotency_key(&self) -> Bytes {
+        self.known_by.slice(..KEY)
+    }
+
+    /// What is remembered of it.
+    pub(super) fn remembered(&self) -> Bytes {
+        self.known_by.slice(KEY..)
+    }
+
+    /// Both, one after the other.
+    pub(super) fn known_by(&self) -> Bytes {
+        self.known_by.clone()
     }
 }
 
@@ -66,7 +90,7 @@ pub(super) fn schedule(keys: &Keys, id: MessageId) -> Key {
 }
 
 /// The id's bytes when the id is the key, also when it is spelled out; else a hash of the key.
-fn idempotency_key(message: &Message) -> [u8; 16] {
+fn idempotency_key(message: &Message) -> [u8; KEY] {
     let Some(key) = &message.idempotency_key else {
         return *message.id.0.as_bytes();
     };

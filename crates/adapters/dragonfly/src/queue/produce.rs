@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::prepare::{self, Prepared};
 use super::registry::{self, Group, Registry};
 use super::reply::{integer, senseless};
-use super::request::{Alone, Request, Took};
+use super::request::{Alone, Request, Took, is_plain};
 use super::room::{Full, Listeners};
 use super::{Desk, behind_a_failure, groups, scripts};
 use crate::time;
@@ -235,8 +235,10 @@ impl<'d> Sending<'d> {
             registry: Arc::clone(registry),
             message: Arc::clone(self.message(at)?),
             options,
+            is_plain: is_plain(registry, self.message(at)?),
         };
-        let lane = (options.require_route, registry.epoch.clone());
+        let epoch = Arc::clone(&registry.epoch);
+        let lane = (options.require_route, alone.is_plain, epoch);
         self.desk.queue.sends.call(lane, alone).await
     }
 
@@ -246,7 +248,12 @@ impl<'d> Sending<'d> {
         registry: &Registry,
         places: &[usize],
     ) -> Result<Option<Took>> {
-        let request = self.request(options, registry, places)?;
+        let messages = self.prepared(places)?;
+        let request = if messages.iter().all(|message| is_plain(registry, message)) {
+            Request::plain(self.desk, options, registry, &messages)
+        } else {
+            Request::new(self.desk, options, registry, &messages, false)
+        };
         self.desk.session.check_open("send")?;
         request.send(self.desk).await
     }
@@ -275,11 +282,15 @@ impl<'d> Sending<'d> {
         registry: &Registry,
         places: &[usize],
     ) -> Result<Request> {
-        let messages = places.iter().map(|at| self.message(*at));
-        let messages = messages.map(|message| message.map(|message| &**message));
-        let messages: Vec<&Prepared> = messages.collect::<Result<_>>()?;
+        let messages = self.prepared(places)?;
         let request = Request::new(self.desk, options, registry, &messages, false);
         Ok(request)
+    }
+
+    fn prepared(&self, places: &[usize]) -> Result<Vec<&Prepared>> {
+        let messages = places.iter().map(|at| self.message(*at));
+        let messages = messages.map(|message| message.map(|message| &**message));
+        messages.collect()
     }
 
     /// Notes the answers to these; returns those that found no room.

@@ -115,7 +115,7 @@ const MAX_ROUTES: usize = 16 * 1024;
 /// The groups at one epoch.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    pub(super) epoch: String,
+    pub(super) epoch: Arc<str>,
     names: HashMap<GroupName, Arc<Group>>,
     ids: HashMap<String, Arc<Group>>,
     /// Those whose pattern has no wildcard: what a topic's own name finds.
@@ -127,7 +127,7 @@ pub(super) struct Registry {
 impl Registry {
     fn read(keys: &Keys, mut reply: Reply) -> Result<Self> {
         let mut registry = Self {
-            epoch: reply.text()?,
+            epoch: reply.text()?.into(),
             ..Self::default()
         };
         while !reply.is_empty() {

@@ -14,6 +14,7 @@ use super::reply::{Reply, senseless};
 use super::{Desk, scripts};
 use crate::keys::Keys;
 use crate::rounds::Call;
+use crate::script::Script;
 use crate::time::micros;
 
 /// The keys of what was accepted within the window, which two take in turns.
@@ -24,6 +25,7 @@ pub(super) fn accepted_keys(keys: &Keys, window: Duration) -> [Key; 2] {
 
 /// What a script is asked.
 pub(super) struct Request {
+    script: &'static Script,
     pub(super) keys: Vec<Key>,
     pub(super) arguments: Vec<Value>,
     /// How many groups each message reaches.
@@ -50,7 +52,7 @@ impl Request {
         let mut keys = desk.queue.shared_keys();
         keys.extend(accepted_keys(&desk.session.keys, window));
         let mut arguments: Vec<Value> = vec![
-            registry.epoch.as_str().into(),
+            Value::from(&*registry.epoch),
             micros(window).max(1).to_string().into(),
             format!(
                 "{}{}",
@@ -68,18 +70,63 @@ impl Request {
             keys.extend(message.schedule.clone());
             arguments.extend([
                 format!("{}{numbers}", message.head).into(),
-                message.idempotency_key.clone().into(),
-                message.remembered.clone().into(),
+                message.idempotency_key().into(),
+                message.remembered().into(),
                 message.stored.clone().into(),
             ]);
         }
         Self {
+            script: &scripts::SEND,
             keys,
             arguments,
             routes: found.iter().map(|(route, _)| route.len()).collect(),
             groups: routes.groups,
         }
     }
+
+    /// Asks the same of messages that are all plain, as [`is_plain`] tells.
+    pub(super) fn plain(
+        desk: &Desk,
+        options: SendOptions,
+        registry: &Registry,
+        messages: &[&Prepared],
+    ) -> Self {
+        let window = desk.session.config().message_window;
+        let mut arguments: Vec<Value> = Vec::with_capacity(3 + 3 * messages.len());
+        arguments.extend([
+            Value::from(&*registry.epoch),
+            micros(window).max(1).to_string().into(),
+            Value::from_static_str(if options.require_route { "r" } else { "" }),
+        ]);
+        let (mut routes, mut lengths) = (Routes::default(), Vec::with_capacity(messages.len()));
+        for message in messages {
+            let (route, head) = routes.ranked(registry, message);
+            lengths.push(route.len());
+            arguments.extend([
+                head,
+                message.known_by().into(),
+                message.stored.clone().into(),
+            ]);
+        }
+        let mut keys = desk.queue.shared_keys();
+        keys.extend(accepted_keys(&desk.session.keys, window));
+        for group in &routes.groups {
+            keys.extend_from_slice(&group.keys[..2]);
+        }
+        Self {
+            script: &scripts::SEND_PLAIN,
+            keys,
+            arguments,
+            routes: lengths,
+            groups: routes.groups,
+        }
+    }
+}
+
+/// Whether a message goes straight to what is ready, in groups that all have room without end.
+pub(super) fn is_plain(registry: &Registry, message: &Prepared) -> bool {
+    let endless = |group: &Arc<Group>| group.spec.max_length.is_none();
+    message.is_plain && registry.route(&message.topic).iter().all(endless)
 }
 
 /// What became of messages.
@@ -94,7 +141,7 @@ impl Request {
     /// Sends them; `None` when the groups are not those of the server any more.
     pub(super) async fn send(self, desk: &Desk) -> Result<Option<Took>> {
         let client = &desk.store().client;
-        let answer = client.script("send", &scripts::SEND, self.keys, self.arguments);
+        let answer = client.script("send", self.script, self.keys, self.arguments);
         let mut reply = Reply::new(answer.await?);
         let mut answers = Vec::with_capacity(self.routes.len());
         for routed in self.routes {
@@ -117,11 +164,13 @@ pub(super) struct Alone {
     pub(super) registry: Arc<Registry>,
     pub(super) message: Arc<Prepared>,
     pub(super) options: SendOptions,
+    /// Whether it needs the least of taking in.
+    pub(super) is_plain: bool,
 }
 
 impl Call for Alone {
-    /// Whether a route is required, and the epoch of the groups.
-    type Lane = (bool, String);
+    /// Whether a route is required, whether all are plain, and the epoch of the groups.
+    type Lane = (bool, bool, Arc<str>);
     type Answer = Option<Took>;
 
     const MOST: usize = 1 << 20;
@@ -137,7 +186,12 @@ impl Call for Alone {
             return Ok(Vec::new());
         };
         let messages: Vec<&Prepared> = calls.iter().map(|call| &*call.message).collect();
-        let request = Request::new(&first.desk, first.options, &first.registry, &messages, true);
+        let (desk, options, registry) = (&first.desk, first.options, &first.registry);
+        let request = if first.is_plain {
+            Request::plain(desk, options, registry, &messages)
+        } else {
+            Request::new(desk, options, registry, &messages, true)
+        };
         let Some(took) = request.send(&first.desk).await? else {
             return Ok(calls.iter().map(|_| None).collect());
         };
@@ -158,6 +212,8 @@ struct Routes {
     numbers: HashMap<String, usize>,
     /// The last route, which the next message often shares, and its numbers.
     last: Option<(Route, Arc<str>)>,
+    /// The same with the rank, and what a script is told of them.
+    last_ranked: Option<(Route, u8, Value)>,
 }
 
 impl Routes {
@@ -175,6 +231,26 @@ impl Routes {
         let found: (Route, Arc<str>) = (route, numbers.join(",").into());
         self.last = Some(found.clone());
         found
+    }
+
+    /// The route of a message, and what a script is told of it: each group's number, and the
+    /// message's rank there.
+    fn ranked(&mut self, registry: &Registry, message: &Prepared) -> (Route, Value) {
+        let (route, rank) = (registry.route(&message.topic), message.rank);
+        if let Some((last, of, told)) = &self.last_ranked
+            && Arc::ptr_eq(last, &route)
+            && *of == rank
+        {
+            return (route, told.clone());
+        }
+        let each = |group: &Arc<Group>| {
+            let rank = if group.spec.priorities { rank } else { 0 };
+            format!("{}:{rank}", self.number(group))
+        };
+        let told: Vec<String> = route.iter().map(each).collect();
+        let told = Value::from(told.join(","));
+        self.last_ranked = Some((Arc::clone(&route), rank, told.clone()));
+        (route, told)
     }
 
     fn number(&mut self, group: &Arc<Group>) -> usize {

@@ -12,6 +12,7 @@ macro_rules! script {
 pub(crate) const HELD: &str = include_str!("lua/held.lua");
 pub(crate) const PLACE: &str = include_str!("lua/place.lua");
 pub(crate) const TIDY: &str = include_str!("lua/tidy.lua");
+pub(crate) const ACCEPTED: &str = include_str!("lua/accepted.lua");
 pub(crate) const TAKE_IN: &str = include_str!("lua/send.lua");
 pub(crate) const DELIVER: &str = include_str!("lua/deliver.lua");
 
@@ -28,12 +29,32 @@ pub(super) static SEND: Script = script!(
     "held",
     "place",
     "tidy",
+    "accepted",
     "send",
     "send_main"
 );
+/// Takes in messages that need the least of it.
+pub(super) static SEND_PLAIN: Script =
+    script!(writing, "send", "send_plain", "accepted", "send_plain_main");
 pub(super) static CANCEL: Script = script!(writing, "cancel", "held", "place", "cancel");
-pub(super) static RECEIVE: Script = script!(writing, "receive", "held", "place", "tidy", "receive");
-pub(super) static SETTLE: Script = script!(writing, "settle", "held", "place", "settle");
+pub(super) static RECEIVE: Script = script!(
+    writing,
+    "receive",
+    "receive",
+    "held",
+    "place",
+    "tidy",
+    "receive_main"
+);
+pub(super) static SETTLE: Script = script!(
+    writing,
+    "settle",
+    "acknowledge",
+    "held",
+    "place",
+    "settle",
+    "settle_main"
+);
 pub(super) static FORGET: Script = script!(writing, "forget", "forget");
 pub(super) static LISTEN: Script = script!(writing, "listen", "listen");
 

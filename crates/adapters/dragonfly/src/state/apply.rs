@@ -28,7 +28,10 @@ pub(super) async fn apply(state: &DragonflyState, transaction: Transaction) -> R
     let names = &state.names;
     let mut keys = names.commit();
     keys.push(names.outbox.clone());
-    keys.push(names.op(transaction.op_id.as_ref()));
+    let alone = put_alone(state, &transaction);
+    if alone.is_none() {
+        keys.push(names.op(transaction.op_id.as_ref()));
+    }
     for write in &transaction.writes {
         keys.extend([
             names.record_of(&write.key),
@@ -36,7 +39,7 @@ pub(super) async fn apply(state: &DragonflyState, transaction: Transaction) -> R
             names.index_of(&write.key.kind),
         ]);
     }
-    let arguments = arguments(state, &transaction);
+    let arguments = alone.unwrap_or_else(|| arguments(state, &transaction));
     if transaction.delivery == MessageDelivery::Local && !transaction.messages.is_empty() {
         return apply_locally(state, &transaction, keys, arguments).await;
     }
@@ -164,6 +167,7 @@ fn arguments(state: &DragonflyState, transaction: &Transaction) -> Vec<Value> {
         _ => &transaction.messages[..],
     };
     let mut arguments = vec![
+        Value::from_static_str("*"),
         text(state.session.principal.as_str()),
         text(op_id.unwrap_or_default()),
         Value::Bytes(fingerprint),
@@ -179,6 +183,46 @@ fn arguments(state: &DragonflyState, transaction: &Transaction) -> Vec<Value> {
         arguments.extend(of_message(message));
     }
     arguments
+}
+
+/// The arguments of a transaction that is nothing but a put, as the script takes most of them.
+fn put_alone(state: &DragonflyState, transaction: &Transaction) -> Option<Vec<Value>> {
+    let [write] = &transaction.writes[..] else {
+        return None;
+    };
+    let Operation::Put {
+        data,
+        content_type,
+        schema,
+        ttl: None,
+    } = &write.operation
+    else {
+        return None;
+    };
+    if transaction.op_id.is_some() || !transaction.messages.is_empty() {
+        return None;
+    }
+    let schema = match schema {
+        Some(schema) => text(format!("={schema}")),
+        None => Value::from_static_str(""),
+    };
+    Some(vec![
+        precondition(write),
+        text(state.session.principal.as_str()),
+        text(write.key.kind.as_str()),
+        text(write.key.id.as_str()),
+        text(content_type.as_str()),
+        schema,
+        Value::Bytes(data.clone()),
+    ])
+}
+
+fn precondition(write: &Write) -> Value {
+    match write.precondition {
+        Precondition::None => Value::from_static_str("none"),
+        Precondition::Absent => Value::from_static_str("absent"),
+        Precondition::Version(version) => text(version),
+    }
 }
 
 /// A write as the script takes it: kind, id, operation, precondition, data, content type, whether
@@ -209,16 +253,11 @@ fn of_write(write: &Write) -> [Value; 9] {
             ("rollback", (Bytes::new(), None, None, to))
         }
     };
-    let precondition = match write.precondition {
-        Precondition::None => "none".to_owned(),
-        Precondition::Absent => "absent".to_owned(),
-        Precondition::Version(version) => version.to_string(),
-    };
     [
         text(write.key.kind.as_str()),
         text(write.key.id.as_str()),
         text(operation),
-        text(precondition),
+        precondition(write),
         Value::Bytes(data),
         text(content_type.unwrap_or(&ContentType::BYTES).as_str()),
         text(if schema.is_some() { "1" } else { "" }),
@@ -245,6 +284,9 @@ pub(super) fn text(value: impl ToString) -> Value {
 }
 
 fn read(answer: Value, transaction: &Transaction) -> Result<Applied> {
+    if let Some(applied) = answer.as_str() {
+        return put(&applied).ok_or_else(|| Error::internal("the script answers no commit"));
+    }
     let mut answer = Reply::from(answer).row()?;
     let outcome = answer.text()?;
     match outcome.as_str() {
@@ -264,6 +306,17 @@ fn read(answer: Value, transaction: &Transaction) -> Result<Applied> {
         other => Err(Error::internal(format!("the script answers {other:?}"))),
     }
     .map_err(|error| error.with_operation("apply"))
+}
+
+/// What became of a put that came alone: commit, time and version.
+fn put(applied: &str) -> Option<Applied> {
+    let mut parts = applied.split(' ');
+    Some(Applied {
+        commit: parts.next()?.parse().ok()?,
+        at: moment(parts.next()?).ok()?,
+        versions: vec![parts.next()?.parse().ok()?],
+        replayed: false,
+    })
 }
 
 fn versions(mut answer: Row) -> Result<Vec<Version>> {

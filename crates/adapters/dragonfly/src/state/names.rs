@@ -60,7 +60,7 @@ impl Names {
     }
 
     pub(super) fn record(&self, kind: &str, id: &str) -> Key {
-        self.keys.of("record", &format!("{kind}/{id}")).into()
+        self.keys.of_kind("record", kind, id).into()
     }
 
     pub(super) fn record_of(&self, key: &StateKey) -> Key {
@@ -68,7 +68,7 @@ impl Names {
     }
 
     pub(super) fn versions(&self, kind: &str, id: &str) -> Key {
-        self.keys.of("versions", &format!("{kind}/{id}")).into()
+        self.keys.of_kind("versions", kind, id).into()
     }
 
     pub(super) fn versions_of(&self, key: &StateKey) -> Key {

@@ -6,6 +6,9 @@ use crate::script::Script;
 const VERSION: &str = include_str!("records/version.lua");
 const RECORD: &str = include_str!("records/record.lua");
 const COMMIT: &str = include_str!("records/commit.lua");
+const WRITE: &str = include_str!("records/write.lua");
+const PUT: &str = include_str!("records/put.lua");
+const APPLY_ALL: &str = include_str!("records/apply.lua");
 const LOG: &str = include_str!("changes/log.lua");
 const FOLLOWER: &str = include_str!("changes/follower.lua");
 const LEASE: &str = include_str!("outbox/lease.lua");
@@ -19,9 +22,10 @@ macro_rules! scripts {
 }
 
 scripts! {
-    writing APPLY = "apply", [VERSION, RECORD, COMMIT, "local deliver = nil\n"], "records/apply.lua";
-    writing IMPORT = "import", [VERSION, RECORD, COMMIT], "records/import.lua";
-    writing SWEEP = "sweep", [VERSION, RECORD, COMMIT], "records/sweep.lua";
+    writing APPLY = "apply", [COMMIT, PUT, VERSION, RECORD, WRITE, "local deliver = nil\n", APPLY_ALL],
+        "records/apply_each.lua";
+    writing IMPORT = "import", [COMMIT, VERSION, RECORD, WRITE], "records/import.lua";
+    writing SWEEP = "sweep", [COMMIT, VERSION, RECORD, WRITE], "records/sweep.lua";
     writing PRUNE = "prune", [VERSION, RECORD], "records/prune.lua";
     reading GET = "get", [VERSION, RECORD], "records/get.lua";
     reading GLANCE = "glance", [], "records/glance.lua";
@@ -50,16 +54,20 @@ scripts! {
 pub(super) static APPLY_LOCALLY: Script = Script::writing(
     "apply",
     &[
+        COMMIT,
+        PUT,
         VERSION,
         RECORD,
-        COMMIT,
+        WRITE,
         "local deliver = {}\ndo\n",
         queue::HELD,
         queue::PLACE,
         queue::TIDY,
+        queue::ACCEPTED,
         queue::TAKE_IN,
         queue::DELIVER,
         "end\n",
-        include_str!("records/apply.lua"),
+        APPLY_ALL,
+        include_str!("records/apply_each.lua"),
     ],
 );

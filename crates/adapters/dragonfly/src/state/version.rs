@@ -30,7 +30,7 @@ pub(super) struct Stored {
 impl Stored {
     pub(super) fn of(reply: Reply) -> Result<Self> {
         let mut answer = reply.row()?;
-        let tombstone = match answer.text()?.as_str() {
+        let tombstone = match answer.next()?.str()? {
             "l" => None,
             "d" => Some(Tombstone::Deleted),
             "x" => Some(Tombstone::Expired),
@@ -38,16 +38,13 @@ impl Stored {
         };
         let stored = Self {
             tombstone,
-            content_type: ContentType::new(answer.text()?)?,
+            content_type: ContentType::new(answer.next()?.str()?)?,
             schema: answer.optional()?.map(Reply::text).transpose()?,
-            created_at: moment(&answer.text()?)?,
-            created_by: Principal::new(answer.text()?)?,
-            updated_at: moment(&answer.text()?)?,
-            updated_by: Principal::new(answer.text()?)?,
-            expires_at: answer
-                .optional()?
-                .map(|at| moment(&at.text()?))
-                .transpose()?,
+            created_at: moment(answer.next()?.str()?)?,
+            created_by: Principal::new(answer.next()?.str()?)?,
+            updated_at: moment(answer.next()?.str()?)?,
+            updated_by: Principal::new(answer.next()?.str()?)?,
+            expires_at: answer.optional()?.map(|at| moment(at.str()?)).transpose()?,
             base: {
                 // When it expires, once more, for scripts.
                 answer.next()?;

@@ -5,73 +5,57 @@
 --
 -- Answers GONE without the group, AGAIN when it is to be tidied further first; LEASED, and of each
 -- message its word and its stored form; NOTHING, and in how many microseconds that may change.
-queue_at(1)
-local group = group_at(4, ARGV[1])
+local STATE, READY, LEASED, DELAYED, EXPIRY = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local most, most_bytes, lease, nonce = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
 -- The parts of a word: seq, then up to ttl, ttl, size, attempts, the rest.
 local PARTS = '^(%d+)(:%d:%d+:)(%d+):(%d+):(%d+)(.*)$'
 
--- The first messages of what is ready: no more than wanted, and of no more bytes than allowed
--- unless one alone has more. Answers their words as leased, and their seqs.
-local function choose()
-  local leased, seqs, bytes = {}, {}, 0
-  for number, word in ipairs(call('ZRANGE', group.ready, '0', text(most - 1))) do
+-- When the first of these is over; nil for never.
+local function first_of(key)
+  local first = call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]
+  return first and tonumber(first)
+end
+
+-- Takes the first messages out of what is ready: no more than wanted, and of no more bytes than
+-- allowed unless one alone has more. Answers their words as leased, and their seqs.
+local function take()
+  local leased, seqs, bytes, count = {}, {}, 0, 0
+  local popped = call('ZPOPMIN', READY, text(most))
+  for at = 1, #popped, 2 do
+    local word = popped[at]
     local seq, first, ttl, size, attempts, rest = string.match(word, PARTS)
-    bytes = bytes + tonumber(size)
-    if bytes > most_bytes and number > 1 then
+    bytes = bytes + size
+    if bytes > most_bytes and count > 0 then
+      for back = at, #popped, 2 do
+        call('ZADD', READY, popped[back + 1], popped[back])
+      end
       break
     end
     if ttl ~= '0' then
-      call('ZREM', group.expiry, word)
+      call('ZREM', EXPIRY, word)
     end
-    attempts = attempts == '0' and '1' or text(tonumber(attempts) + 1)
-    leased[number] = table.concat({ seq, first, ttl, ':', size, ':', attempts, rest, '|', nonce })
-    seqs[number] = seq
+    count = count + 1
+    attempts = attempts == '0' and '1' or text(attempts + 1)
+    leased[count] = seq .. first .. ttl .. ':' .. size .. ':' .. attempts .. rest .. '|' .. nonce
+    seqs[count] = seq
   end
   return leased, seqs
 end
 
-local function nothing(at)
-  wrap_up(group)
-  local event = next_event(group)
-  return { 'NOTHING', event and text(math.max(event - at, 0)) or '' }
-end
-
--- Moves the first messages of what is ready to what is leased.
-local function hand_out(leased, seqs, at)
-  call('ZREMRANGEBYRANK', group.ready, '0', text(#leased - 1))
-  local ends, leases = text(at + lease), {}
+-- Leases what was taken, until `ends`.
+local function hand_out(leased, seqs, ends)
+  local leases, answer = {}, { 'LEASED' }
   for number, word in ipairs(leased) do
-    leases[2 * number - 1] = ends
-    leases[2 * number] = word
+    leases[2 * number - 1], leases[2 * number] = ends, word
   end
-  call('ZADD', group.leased, unpack(leases))
-  local bodies = call('HMGET', BODY, unpack(seqs))
-  local answer = { 'LEASED' }
+  call('ZADD', LEASED, unpack(leases))
+  local bodies = call('HMGET', KEYS[2], unpack(seqs))
   for number, word in ipairs(leased) do
-    answer[2 * number] = word
-    answer[2 * number + 1] = bodies[number]
+    answer[2 * number], answer[2 * number + 1] = word, bodies[number]
   end
-  set_alarm(group, at + lease)
-  wrap_up(group)
   return answer
 end
 
-local state = call('HMGET', group.state, 'name', 'paused')
-if not state[1] then
-  return { 'GONE' }
-end
-local at = now()
-if state[2] then
-  return { 'NOTHING', '' }
-end
-if not tidy(group, at) then
-  wrap_up(group)
-  return { 'AGAIN' }
-end
-local leased, seqs = choose()
-if #leased == 0 then
-  return nothing(at)
-end
-return hand_out(leased, seqs, at)
+-- What catching up with time takes, made when there is something to catch up with.
+local function everything()

@@ -108,12 +108,6 @@ end
 -- What is on its way: each kind is written at once, as soon as something may look.
 local new = { bodies = {}, held = 0, groups = {} }
 
-local function in_parts(command, key, values)
-  for from = 1, #values, 1000 do
-    call(command, key, unpack(values, from, math.min(from + 999, #values)))
-  end
-end
-
 local function flush()
   in_parts('HSET', BODY, new.bodies)
   for _, group in ipairs(new.groups) do
@@ -180,47 +174,6 @@ local function spread(head, number, seq, body, schedule)
   end
 end
 
--- What was accepted within the window, by idempotency key. Two hashes take turns, each for a
--- window, under the number of its turn; one that has had its turn is dropped as a whole.
-local accepted = { known = {}, new = {}, news = 0 }
-
-local function accepted_at(k, window, at, keys)
-  local this, since = math.floor(at / window), at - window
-  accepted.key = KEYS[k + this % 2]
-  for turn = this, this - 1, -1 do
-    local key = KEYS[k + turn % 2]
-    for from = 1, #keys, 1000 do
-      local last = math.min(from + 999, #keys)
-      local found = call('HMGET', key, '#', unpack(keys, from, last))
-      if found[1] == text(turn) then
-        for number = from, last do
-          local value = found[number - from + 2]
-          if value and tonumber(string.sub(value, 25, 40)) > since then
-            accepted.known[keys[number]] = accepted.known[keys[number]] or value
-          end
-        end
-      elseif turn == this then
-        call('UNLINK', key)
-        call('HSET', key, '#', text(turn))
-      end
-    end
-  end
-end
-
-local function accept(key, value)
-  accepted.known[key] = value
-  local list, count = accepted.new, accepted.news
-  list[count + 1] = key
-  list[count + 2] = value
-  accepted.news = count + 2
-end
-
--- What was accepted before under the same idempotency key, as an answer.
-local function repeated(earlier, value)
-  local same = string.sub(earlier, 17, 24) == string.sub(value, 17, 24)
-  return (same and 'D' or 'C') .. earlier
-end
-
 -- Makes room for one in each group; answers the first that has none, or nothing.
 local function make_room_for_one(head, at)
   flush()
@@ -234,17 +187,6 @@ local function make_room_for_one(head, at)
   for number, group in ipairs(head.route) do
     make_room(group, over[number])
   end
-end
-
--- Tells a message to those who listen without a group. It has a number also when there are none,
--- so that whoever was taken for gone can know what it did not hear.
-local function cast(batch, head, seq, body)
-  batch.cast = batch.cast + 1
-  if not batch.heard then
-    return
-  end
-  local times = table.concat({ text(batch.cast), seq, text(head.delay), text(head.ttl) }, ':')
-  call('PUBLISH', META .. ':cast', times .. ':' .. body)
 end
 
 -- Takes one message in. One that is not accepted has written nothing.
@@ -263,7 +205,7 @@ local function take_in_one(batch, head, schedule, key, value, body)
   batch.seq = math.max(batch.seq + 1, batch.now)
   local seq = text(batch.seq)
   accept(key, value .. seq .. #head.route)
-  cast(batch, head, seq, body)
+  cast(batch, seq, head.delay, head.ttl, body)
   if #head.route > 0 then
     spread(head, batch.seq, seq, body, schedule)
   end
@@ -296,16 +238,13 @@ end
 -- The batch whose keys, after the shared ones, begin at `k` and whose arguments at `a`; nothing
 -- when the client's groups are not those of the server.
 local function open_batch(k, a, last)
-  local meta = call('HMGET', META, 'epoch', 'seq', 'heard', 'cast')
-  if (meta[1] or '') ~= ARGV[a] then
+  local batch = counted(ARGV[a])
+  if not batch then
     return nil
   end
-  local batch = {
-    require_route = string.find(ARGV[a + 2], 'r', 1, true),
-    apart = string.find(ARGV[a + 2], 'a', 1, true), now = now(), seq = tonumber(meta[2] or 0),
-    cast = tonumber(meta[4] or 0), last_cast = tonumber(meta[4] or 0), groups = {}, schedules = k + 2, first = a + 4, last = last,
-  }
-  batch.heard = meta[3] and tonumber(meta[3]) > batch.now
+  batch.require_route = string.find(ARGV[a + 2], 'r', 1, true)
+  batch.apart = string.find(ARGV[a + 2], 'a', 1, true)
+  batch.groups, batch.schedules, batch.first, batch.last = {}, k + 2, a + 4, last
   for number = 1, tonumber(ARGV[a + 3]) do
     local group = group_at(batch.schedules, ARGV[batch.first])
     group.number = number
@@ -324,10 +263,7 @@ end
 local function close_batch(batch)
   flush()
   in_parts('HSET', accepted.key, accepted.new)
-  if batch.cast > batch.last_cast then
-    local cast = text(batch.cast)
-    call('HSET', META, 'seq', text(batch.seq), 'cast', cast, batch.heard and 'cast' or 'unheard', cast)
-  end
+  count_up(batch)
   for _, group in ipairs(batch.groups) do
     wrap_up(group)
   end

@@ -1,40 +1,12 @@
--- Settling deliveries by their words.
---
--- KEYS  meta, body, shares; twelve of each group; of each receive what is remembered of it
--- ARGV  for how many milliseconds it is remembered, number of groups; what each promises; of each
---       delivery four: `group:receive:size:action:span`, its place, its leased word, what is said
---
--- The actions: a acknowledges, n gives back after the span, d makes a dead letter, x extends by
--- the span under the nonce that is said, u gives back what nobody got.
---
--- Answers one word per delivery: OK, LOST, or the leased word that an extension made.
+-- Settling deliveries of any sort, one after the other. See `acknowledge.lua` for what is asked.
 queue_at(1)
-local remembered, count = ARGV[1], tonumber(ARGV[2])
 local groups = {}
 for number = 1, count do
   local group = group_at(4 + (number - 1) * PER_GROUP, ARGV[2 + number])
   group.exists = exists(group)
   groups[number] = group
 end
-local receives_at = 3 + count * PER_GROUP
 local at = now()
-
--- What is newly known of each receive: an action for each place.
-local news = {}
-
-local function note(item)
-  local known = news[item.receive]
-  if not known then
-    known = { size = item.size, actions = {} }
-    news[item.receive] = known
-  end
-  known.actions[item.place] = item.action
-end
-
--- What is remembered of a receive: a letter for each place up to the last that was settled.
-local function recall(receive)
-  return call('GET', KEYS[receives_at + receive]) or ''
-end
 
 -- The answer to a delivery that is not leased: whether it was settled just so before.
 local function again(item)
@@ -44,21 +16,6 @@ local function again(item)
     action = string.sub(recall(item.receive), item.place + 1, item.place + 1)
   end
   return action == item.action and 'OK' or 'LOST'
-end
-
-local function remember()
-  for receive, known in pairs(news) do
-    local before = known.size > 1 and recall(receive) or ''
-    local actions = {}
-    for place = 0, known.size - 1 do
-      local action = known.actions[place]
-      if not action then
-        action = place < #before and string.sub(before, place + 1, place + 1) or '.'
-      end
-      actions[place + 1] = action
-    end
-    call('SET', KEYS[receives_at + receive], table.concat(actions), 'PX', remembered)
-  end
 end
 
 -- The heads of deliveries as they were read, most of which are alike.

@@ -1,11 +1,11 @@
 -- Applies transactions, one after the other: looks at every key of one, refuses or plans, then
 -- writes.
 --
--- KEYS: as for commits; 5 the outbox; then for each transaction its op_id, and for each of its
--- writes the record, its versions and the index of its kind.
--- ARGV: for each transaction by, op_id or '', fingerprint, the op_id's window in milliseconds, the
--- largest content, the number of writes and that of messages; WIDTH for each write; for each
--- message its ordering key, whether it has one, its properties and its body. Where messages are
+-- KEYS: as for commits; 5 the outbox; then for each transaction, unless it is a put that comes
+-- alone, its op_id, and for each of its writes the record, its versions and the index of its kind.
+-- ARGV: for each such transaction `*`, by, op_id or '', fingerprint, the op_id's window in
+-- milliseconds, the largest content, the number of writes and that of messages; WIDTH for each
+-- write; for each message its ordering key, whether it has one, its properties and its body. Where messages are
 -- delivered into the groups of the same store (`deliver` is there), there is one transaction, and
 -- keys and arguments end with those of its batch.
 -- Answers for each transaction what became of it.
@@ -14,16 +14,30 @@ local WIDTH, MESSAGE = 9, 4
 
 -- The transaction whose keys begin at `k` and whose arguments at `a`.
 local function transaction_at(k, a)
-  local writes, messages = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local writes, messages = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
   return {
-    op = KEYS[k], by = ARGV[a], op_id = ARGV[a + 1], fingerprint = ARGV[a + 2],
-    window = ARGV[a + 3], max_data = tonumber(ARGV[a + 4]), writes = writes, messages = messages,
-    write_keys = k + 1, write_args = a + 7, message_args = a + 7 + writes * WIDTH,
-    next_key = k + 1 + writes * 3, next_arg = a + 7 + writes * WIDTH + messages * MESSAGE,
+    op = KEYS[k], by = ARGV[a + 1], op_id = ARGV[a + 2], fingerprint = ARGV[a + 3],
+    window = ARGV[a + 4], max_data = tonumber(ARGV[a + 5]), writes = writes, messages = messages,
+    write_keys = k + 1, write_args = a + 8, message_args = a + 8 + writes * WIDTH,
+    next_key = k + 1 + writes * 3, next_arg = a + 8 + writes * WIDTH + messages * MESSAGE,
   }
 end
 
+-- The same of a put that came alone.
+local function alone_at(k, a)
+  local precondition, by, kind, id, content_type, schema, data = unpack(ARGV, a, a + 6)
+  local only = {
+    key = { record = KEYS[k], versions = KEYS[k + 1], index = KEYS[k + 2], kind = kind, id = id },
+    operation = 'put', precondition = precondition, data = data, content_type = content_type,
+    schema = schema ~= '' and string.sub(schema, 2), argument = '', by = by,
+  }
+  return { by = by, op_id = '', writes = 1, messages = 0, only = only }
+end
+
 local function write_at(transaction, index)
+  if transaction.only then
+    return transaction.only
+  end
   local keys = transaction.write_keys + (index - 1) * 3
   local from = transaction.write_args + (index - 1) * WIDTH
   return {
@@ -247,6 +261,10 @@ local function carry_out(transaction, commit, planned, floor)
 end
 
 local function apply(transaction, commit)
+  local first = repeated(transaction)
+  if first then
+    return first
+  end
   local planned, refusal = plan(transaction, commit.floor)
   if refusal then
     return refusal
@@ -266,24 +284,6 @@ local function apply(transaction, commit)
   return carry_out(transaction, commit, planned, commit.floor)
 end
 
-local answers, commit, count = {}, begin(counters()), 0
-local transaction = { next_key = 6, next_arg = 1 }
-repeat
-  transaction = transaction_at(transaction.next_key, transaction.next_arg)
-  local well, answer = pcall(function()
-    return repeated(transaction) or apply(transaction, commit)
-  end)
-  count = count + 1
-  if not well then
-    local said = type(answer) == 'table' and answer.err or tostring(answer)
-    if deliver or transaction.next_arg > #ARGV and count == 1 or string.find(said, '^READONLY') then
-      finish(commit)
-      return redis.error_reply(said)
-    end
-    -- What fails is the failure of one.
-    answer = { 'failed', said }
-  end
-  answers[count] = answer
-until deliver or transaction.next_arg > #ARGV
-finish(commit)
-return answers
+return {
+  apply = apply, transaction_at = transaction_at, alone_at = alone_at, delivers = deliver ~= nil,
+}

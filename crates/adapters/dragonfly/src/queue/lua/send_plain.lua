@@ -1,0 +1,11 @@
+-- Taking in messages that go straight to what is ready: they are due at once and for ever, have no
+-- ordering key, and every group of theirs has room without end. That is how most messages are: this
+-- knows no more than they need.
+--
+-- KEYS  meta, body, shares, two of what was accepted; of each group its state and what is ready
+-- ARGV  epoch, window in microseconds, `r` when a route is required; of each message
+--       three: its route, as `group:rank` for each group; its idempotency key with what is remembered
+--       of it (id and fingerprint); and its stored form
+--
+-- Answers as for other messages.
+local META, BODY, SHARES = KEYS[1], KEYS[2], KEYS[3]
