@@ -2,8 +2,9 @@
 //!
 //! A call sets out at once while nothing of its lane is under way. What is called meanwhile waits
 //! until that has come back, and then travels together. So a lone caller waits for nobody, and many
-//! callers share what a script and a sync of the disk cost: with more than one round trip under way
-//! they would be spread over more syncs.
+//! callers share what a script and a sync of the disk cost: with many round trips under way they would
+//! be spread over more syncs. Some sorts of calls have two under way while many wait, so that the
+//! server works at the one while this side deals with the other.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -20,6 +21,9 @@ use tokio::sync::oneshot;
 /// A round trip that failed after so long is not followed by others: who waits has waited enough.
 const LONG: Duration = Duration::from_secs(1);
 
+/// A second round trip of a lane sets out when so many would be in each.
+const ENOUGH: usize = 16;
+
 /// A call that can travel with others.
 pub(crate) trait Call: Send + Sized + 'static {
     /// What those that travel together have in common.
@@ -29,6 +33,8 @@ pub(crate) trait Call: Send + Sized + 'static {
 
     /// The most weight of a round trip, unless one call alone has more.
     const MOST: usize;
+    /// How many round trips of a lane may be under way at once, when enough callers wait.
+    const ABREAST: usize = 1;
     /// Whether what comes back must be taken in although the caller has gone: dropping the answer
     /// puts it right.
     const OUTLIVES_CALLER: bool = false;
@@ -45,8 +51,23 @@ struct Waiting<C: Call> {
     answer: oneshot::Sender<Result<C::Answer>>,
 }
 
-/// Who waits in each lane that has a round trip under way.
-type Lanes<C> = HashMap<<C as Call>::Lane, VecDeque<Waiting<C>>>;
+/// A lane that has a round trip under way.
+struct Queue<C: Call> {
+    waiting: VecDeque<Waiting<C>>,
+    under_way: usize,
+}
+
+type Lanes<C> = HashMap<<C as Call>::Lane, Queue<C>>;
+
+/// One round trip less is under way in a lane.
+fn leave<C: Call>(lanes: &mut Lanes<C>, lane: &C::Lane) {
+    if let Some(queue) = lanes.get_mut(lane) {
+        queue.under_way -= 1;
+        if queue.under_way == 0 {
+            lanes.remove(lane);
+        }
+    }
+}
 
 /// The round trips of one sort of calls.
 pub(crate) struct Rounds<C: Call> {
@@ -94,12 +115,16 @@ impl<C: Call> Rounds<C> {
     /// it is from then on.
     fn join(&self, lane: &C::Lane, call: C) -> Result<Question<C>, C> {
         let mut lanes = self.lanes.lock();
-        let Some(waiting) = lanes.get_mut(lane) else {
-            lanes.insert(lane.clone(), VecDeque::new());
+        let Some(queue) = lanes.get_mut(lane) else {
+            let queue = Queue {
+                waiting: VecDeque::new(),
+                under_way: 1,
+            };
+            lanes.insert(lane.clone(), queue);
             return Err(call);
         };
         let (answer, question) = oneshot::channel();
-        waiting.push_back(Waiting { call, answer });
+        queue.waiting.push_back(Waiting { call, answer });
         Ok(question)
     }
 }
@@ -170,9 +195,10 @@ impl<C: Call> Drop for First<C> {
         let Some(turns) = self.0.take() else { return };
         let alone = {
             let mut lanes = turns.lanes.lock();
-            let alone = lanes.get(&turns.lane).is_none_or(VecDeque::is_empty);
+            let queue = lanes.get(&turns.lane);
+            let alone = queue.is_none_or(|queue| queue.waiting.is_empty());
             if alone {
-                lanes.remove(&turns.lane);
+                leave(&mut lanes, &turns.lane);
             }
             alone
         };
@@ -194,8 +220,7 @@ struct Turns<C: Call> {
 impl<C: Call> Turns<C> {
     async fn take(mut self) {
         loop {
-            // Those who were just answered often call again, and can come along.
-            tokio::task::yield_now().await;
+            self.gather().await;
             let Some(waiting) = self.next() else { break };
             let begun = Instant::now();
             let (calls, callers): (Vec<C>, Vec<_>) = waiting
@@ -218,23 +243,54 @@ impl<C: Call> Turns<C> {
         }
     }
 
+    /// Lets those who were just answered call again, as they often do, so that they come along: as
+    /// long as more of them do.
+    async fn gather(&mut self) {
+        let mut before = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let now = self.waiting();
+            if now <= before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    fn waiting(&mut self) -> usize {
+        let lanes = self.lanes.lock();
+        lanes.get(&self.lane).map_or(0, |queue| queue.waiting.len())
+    }
+
     /// Those who travel next; `None` when this is over, since nobody waits.
     fn next(&mut self) -> Option<Vec<Waiting<C>>> {
         let mut lanes = self.lanes.lock();
-        let waiting = lanes.get_mut(&self.lane)?;
+        let queue = lanes.get_mut(&self.lane)?;
+        queue.waiting.retain(|one| !one.answer.is_closed());
+        let splits = queue.under_way < C::ABREAST && queue.waiting.len() >= 2 * ENOUGH;
+        let most = queue.waiting.len() / if splits { 2 } else { 1 };
         let (mut taken, mut weight) = (Vec::new(), 0_usize);
-        while let Some(first) = waiting.front() {
-            let gone = first.answer.is_closed();
-            weight = weight.saturating_add(if gone { 0 } else { first.call.weight() });
-            if !gone && !taken.is_empty() && weight > C::MOST {
+        while let Some(first) = queue.waiting.front() {
+            weight = weight.saturating_add(first.call.weight());
+            if !taken.is_empty() && (weight > C::MOST || taken.len() >= most) {
                 break;
             }
-            taken.extend(waiting.pop_front().filter(|_| !gone));
+            taken.extend(queue.waiting.pop_front());
         }
         if taken.is_empty() {
             self.over = true;
-            lanes.remove(&self.lane);
+            leave(&mut lanes, &self.lane);
             return None;
+        }
+        if splits {
+            queue.under_way += 1;
+            drop(lanes);
+            let other = Self {
+                lanes: Arc::clone(&self.lanes),
+                lane: self.lane.clone(),
+                over: false,
+            };
+            tokio::spawn(other.take());
         }
         Some(taken)
     }
@@ -245,7 +301,7 @@ impl<C: Call> Turns<C> {
             return;
         }
         let waiting = match self.lanes.lock().get_mut(&self.lane) {
-            Some(waiting) => std::mem::take(waiting),
+            Some(queue) => std::mem::take(&mut queue.waiting),
             None => return,
         };
         let waiting = waiting.into_iter().map(|waiting| waiting.answer);
@@ -264,7 +320,11 @@ impl<C: Call> Drop for Turns<C> {
     fn drop(&mut self) {
         if !self.over {
             // Whoever waits is given up.
-            let waiting = self.lanes.lock().remove(&self.lane);
+            let mut lanes = self.lanes.lock();
+            let queue = lanes.get_mut(&self.lane);
+            let waiting = queue.map(|queue| std::mem::take(&mut queue.waiting));
+            leave(&mut lanes, &self.lane);
+            drop(lanes);
             drop(waiting);
         }
     }
@@ -387,6 +447,54 @@ mod tests {
         lets.add_permits(1);
         let taken_in = tokio::time::timeout(Duration::from_secs(10), back.acquire()).await;
         assert!(taken_in.is_ok());
+    }
+
+    /// As [`Slow`], and two travel abreast.
+    struct Abreast(Slow);
+
+    impl Call for Abreast {
+        type Lane = &'static str;
+        type Answer = usize;
+
+        const MOST: usize = 1000;
+        const ABREAST: usize = 2;
+
+        fn weight(&self) -> usize {
+            1
+        }
+
+        async fn make(calls: Vec<Self>) -> Result<Vec<usize>> {
+            Slow::make(calls.into_iter().map(|call| call.0).collect()).await
+        }
+    }
+
+    #[tokio::test]
+    async fn many_who_wait_travel_in_two_halves() {
+        let (rounds, lets) = (Arc::new(Rounds::default()), Arc::new(Semaphore::new(0)));
+        let mut tasks = Vec::new();
+        for _ in 0..1 + 2 * ENOUGH {
+            let call = Abreast(Slow {
+                weight: 1,
+                lets: Arc::clone(&lets),
+                fails: false,
+            });
+            let rounds = Arc::clone(&rounds);
+            tasks.push(tokio::spawn(async move { rounds.call("lane", call).await }));
+        }
+        // They all call before the first comes back.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        lets.add_permits(3);
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap().unwrap());
+        }
+        assert_eq!(answers[0], 1);
+        assert!(answers[1..].iter().all(|travelled| *travelled == ENOUGH));
+        while !rounds.lanes.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -88,6 +88,7 @@ impl Call for Glance {
     type Answer = Value;
 
     const MOST: usize = 256;
+    const ABREAST: usize = 2;
 
     fn weight(&self) -> usize {
         1
