@@ -148,8 +148,8 @@ async fn sweep(mail: &Mailboxes, output: &Output) -> Result<()> {
         }));
     }
     output.text(&format!(
-        "{kept} messages by reference are needed, {forgotten} are done with; let go of {released} \
-         contents and of {groups} groups of replies"
+        "let go of {released} contents and of {groups} groups for replies; {forgotten} messages by \
+         reference are done with, {kept} need theirs or are too young to tell"
     ))
 }
 

@@ -22,8 +22,10 @@ pub enum QueueCommand {
         #[arg(long, default_value_t = 10)]
         max: usize,
     },
-    /// Release what crashes left behind: content that no message needs any more, and replies to
-    /// processes that are gone. A running service does it from time to time
+    /// Release what crashes left behind
+    ///
+    /// That is content that no message needs any more, and groups for replies to processes that are
+    /// gone. A running service does it from time to time.
     Sweep,
     /// Declare a group
     Declare {
