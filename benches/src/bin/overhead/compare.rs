@@ -36,6 +36,8 @@ pub(crate) struct Names {
     callers: String,
     /// What Statehouse is compared with.
     beside: &'static str,
+    /// What the names of the wanted rows contain.
+    only: String,
 }
 
 impl Names {
@@ -44,11 +46,33 @@ impl Names {
             1 => "1 caller".to_owned(),
             many => format!("{many} callers"),
         };
-        Self { callers, beside }
+        Self {
+            callers,
+            beside,
+            only: String::new(),
+        }
     }
 
-    fn row(&self, what: &str, runs: &[Vec<Run>; 2]) -> Row {
-        rates(&format!("{}, {what}", self.callers), self.beside, runs).must(Goal::AtLeast(0.8))
+    /// Only the rows whose names contain `part` are wanted.
+    pub(crate) fn only(self, part: &str) -> Self {
+        Self {
+            only: part.to_owned(),
+            ..self
+        }
+    }
+
+    /// The row of what is compared by `runs`, if it is wanted.
+    async fn row(
+        &self,
+        what: &str,
+        runs: impl Future<Output = Result<[Vec<Run>; 2]>>,
+    ) -> Result<Option<Row>> {
+        let name = format!("{}, {what}", self.callers);
+        if !name.contains(&self.only) {
+            return Ok(None);
+        }
+        let row = rates(&name, self.beside, &runs.await?);
+        Ok(Some(row.must(Goal::AtLeast(0.8))))
     }
 }
 
@@ -69,12 +93,12 @@ pub(crate) async fn messages(
         move |_, _| sending(one.clone()),
         move |_, _| sending(other.clone()),
     );
-    let sends = sends.await?;
-    let taken = taking(settings, callers, ours, raw).await?;
-    Ok(vec![
-        names.row("send", &sends),
-        names.row("receive and ack", &taken),
-    ])
+    let taken = taking(settings, callers, ours, raw);
+    let rows = [
+        names.row("send", sends).await?,
+        names.row("receive and ack", taken).await?,
+    ];
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Puts, then gets.
@@ -94,7 +118,6 @@ pub(crate) async fn records(
         move |caller, turn| putting(one.clone(), caller, turn),
         move |caller, turn| putting(other.clone(), caller, turn),
     );
-    let puts = puts.await?;
     let (one, other) = (ours.clone(), raw.clone());
     let gets = rounds(
         settings,
@@ -102,10 +125,8 @@ pub(crate) async fn records(
         move |caller, turn| getting(one.clone(), caller, turn),
         move |caller, turn| getting(other.clone(), caller, turn),
     );
-    Ok(vec![
-        names.row("put", &puts),
-        names.row("get", &gets.await?),
-    ])
+    let rows = [names.row("put", puts).await?, names.row("get", gets).await?];
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Writes all records that are read.

@@ -1,4 +1,4 @@
-//! fred, used by hand: one script of the fewest commands for each call.
+//! fred, used by hand: one script of the fewest commands for each call that keeps the same promises.
 
 use bytes::Bytes;
 use fred::{
@@ -6,6 +6,7 @@ use fred::{
     interfaces::{ClientLike, HashesInterface, LuaInterface},
     types::{Value, config::Config, scripts::Script},
 };
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use statehouse_benches::{
@@ -16,42 +17,80 @@ use statehouse_benches::{
 
 use crate::compare::{Messages, Records};
 
-/// Remembers the id for ten minutes, stores the message and makes it ready.
+/// Remembers for ten minutes under the id what stands for the content, so that a repeat is told from
+/// a conflict; stores the message with its time, makes it ready, and wakes who waits for the first.
 const SEND: &str = "
-if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', '600000') then return 0 end
+local known = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'GET', 'PX', '600000')
+if known then return known == ARGV[2] and 2 or 0 end
+local time = redis.call('TIME')
 local number = redis.call('INCR', KEYS[2])
-redis.call('HSET', KEYS[3], number, ARGV[1])
+redis.call('HSET', KEYS[3], number, time[1] .. string.format('%06d', time[2]) .. ARGV[1])
 redis.call('ZADD', KEYS[4], number, number)
+if redis.call('ZCARD', KEYS[4]) == 1 then redis.call('PUBLISH', KEYS[4], '') end
 return 1";
 
-/// Leases the first message for 30 seconds. Its number of attempts fences.
+/// Makes ready again what was leased for too long, and leases the first message for 30 seconds. Its
+/// number of attempts fences.
 const RECEIVE: &str = "
+local time = redis.call('TIME')
+local at = time[1] .. string.format('%06d', time[2])
+for _, ended in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', at, 'LIMIT', '0', '100')) do
+  redis.call('ZREM', KEYS[3], ended)
+  redis.call('ZADD', KEYS[1], ended, ended)
+end
 local number = redis.call('ZPOPMIN', KEYS[1])[1]
 if not number then return false end
 local attempt = redis.call('HINCRBY', KEYS[2], number, 1)
-local time = redis.call('TIME')
-redis.call('ZADD', KEYS[3], time[1] + 30, number)
+redis.call('ZADD', KEYS[3], string.format('%.0f', at + 30000000), number)
 return { number, attempt, redis.call('HGET', KEYS[4], number) }";
 
-/// Forgets a message, unless its lease has ended or is another's.
+/// Forgets a message, unless its lease has ended or is another's; a repeat is well for two minutes.
 const ACK: &str = "
+local time = redis.call('TIME')
 local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not ends or tonumber(ends) <= tonumber(redis.call('TIME')[1]) then return 0 end
-if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
+if not ends or tonumber(ends) <= time[1] * 1000000 + time[2]
+  or redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then
+  return redis.call('GET', KEYS[4]) == ARGV[2] and 1 or 0
+end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('SET', KEYS[4], ARGV[2], 'PX', '120000')
 return 1";
 
-/// Counts the version and writes the record, its history and a change.
+/// Looks at what is there, since a record that is gone or has expired begins anew; counts the version,
+/// writes the record, its history and a change, and the key into the list of keys if it is new.
 const PUT: &str = "
 local time = redis.call('TIME')
 local at = time[1] .. string.format('%06d', time[2])
-local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'data', ARGV[1], 'type', ARGV[2], 'at', at, 'by', ARGV[3])
+local was = redis.call('HMGET', KEYS[1], 'version', 'created_at', 'created_by', 'until')
+local version, created_at, created_by = (was[1] or 0) + 1, was[2], was[3]
+if not was[1] or was[4] ~= '' and tonumber(was[4]) <= tonumber(at) then
+  created_at, created_by = at, ARGV[3]
+end
+redis.call('HSET', KEYS[1], 'version', version, 'data', ARGV[1], 'type', ARGV[2], 'at', at,
+  'by', ARGV[3], 'created_at', created_at, 'created_by', created_by, 'until', '')
 redis.call('HSET', KEYS[2], version, at .. ' ' .. ARGV[3] .. ' ' .. ARGV[2] .. ' ' .. ARGV[1])
+if not was[1] then redis.call('ZADD', KEYS[4], '0', KEYS[1]) end
 redis.call('XADD', KEYS[3], '*', 'key', KEYS[1], 'version', version, 'by', ARGV[3])
-return version";
+return { version, at }";
+
+/// A record, as an application takes it.
+#[derive(Debug)]
+struct Record {
+    version: u64,
+    data: Bytes,
+    content_type: String,
+    created_at: u64,
+    created_by: String,
+    updated_at: u64,
+    updated_by: String,
+}
+
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Digits of a time in microseconds.
+const TIME: usize = 16;
 
 #[derive(Clone)]
 pub(crate) struct Raw {
@@ -105,6 +144,7 @@ impl Raw {
 impl Messages for Raw {
     async fn send(&self) -> Result<()> {
         let id = format!("raw:{{q}}:id:{}", Uuid::now_v7().simple());
+        let content = Bytes::copy_from_slice(&Sha256::digest(&self.value)[..8]);
         let keys = vec![
             id.as_str(),
             "raw:{q}:seq",
@@ -112,7 +152,7 @@ impl Messages for Raw {
             "raw:{q}:ready",
         ];
         match self
-            .run(&self.send, keys, self.value.clone())
+            .run(&self.send, keys, vec![self.value.clone(), content])
             .await?
             .as_i64()
         {
@@ -144,10 +184,16 @@ impl Messages for Raw {
             .into_array()
             .try_into()
             .map_err(|_| "nothing to receive")?;
-        if body.as_bytes().map_or(0, <[u8]>::len) != VALUE {
+        if body.as_bytes().map_or(0, <[u8]>::len) != TIME + VALUE {
             return Err("another message".into());
         }
-        let keys = vec!["raw:{q}:leased", "raw:{q}:attempts", "raw:{q}:bodies"];
+        let acked = format!("raw:{{q}}:acked:{}", number.as_str().unwrap_or_default());
+        let keys = vec![
+            "raw:{q}:leased",
+            "raw:{q}:attempts",
+            "raw:{q}:bodies",
+            &acked,
+        ];
         match self
             .run(&self.ack, keys, vec![number, attempt])
             .await?
@@ -166,10 +212,11 @@ impl Records for Raw {
             format!("raw:{{s}}:record:{key}"),
             format!("raw:{{s}}:history:{key}"),
             "raw:{s}:changes".to_owned(),
+            "raw:{s}:keys".to_owned(),
         ];
         let arguments: Vec<Value> = vec![
             self.value.clone().into(),
-            "application/octet-stream".into(),
+            CONTENT_TYPE.into(),
             "bench".into(),
         ];
         self.run(&self.put, keys, arguments).await?;
@@ -178,11 +225,48 @@ impl Records for Raw {
 
     async fn get(&self, caller: u64, turn: u64) -> Result<()> {
         let key = format!("raw:{{s}}:record:{}", name(caller, turn));
-        let fields = vec!["version", "data", "type", "at", "by"];
-        let record: Vec<Option<Bytes>> = self.pool.next().hmget(key, fields).await?;
-        match &record[..] {
-            [Some(_), Some(data), ..] if data.len() == VALUE => Ok(()),
+        let record: Vec<Option<Bytes>> = self.pool.next().hmget(key, FIELDS.to_vec()).await?;
+        match read(&record) {
+            Some(record) if record.is_whole() => Ok(()),
             _ => Err("nothing to read".into()),
         }
     }
+}
+
+impl Record {
+    /// Whether it is one that this side has written.
+    fn is_whole(&self) -> bool {
+        self.version > 0
+            && self.data.len() == VALUE
+            && self.content_type == CONTENT_TYPE
+            && self.created_at <= self.updated_at
+            && self.created_by == self.updated_by
+    }
+}
+
+const FIELDS: [&str; 8] = [
+    "version",
+    "data",
+    "type",
+    "created_at",
+    "created_by",
+    "at",
+    "by",
+    "until",
+];
+
+/// The record of its fields, unless it is gone.
+fn read(fields: &[Option<Bytes>]) -> Option<Record> {
+    let text = |at: usize| std::str::from_utf8(fields.get(at)?.as_ref()?).ok();
+    let number = |at: usize| text(at)?.parse().ok();
+    let lasts = text(7)?.is_empty();
+    lasts.then_some(Record {
+        version: number(0)?,
+        data: fields.get(1)?.clone()?,
+        content_type: text(2)?.to_owned(),
+        created_at: number(3)?,
+        created_by: text(4)?.to_owned(),
+        updated_at: number(5)?,
+        updated_by: text(6)?.to_owned(),
+    })
 }
