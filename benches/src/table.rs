@@ -59,6 +59,8 @@ pub enum Goal {
     Below(f64),
     /// The median is below this.
     MedianBelow(f64),
+    /// The median is less than this above that of the other side.
+    AddsBelow(f64),
     /// Nothing; it is told for comparison.
     None,
 }
@@ -120,6 +122,10 @@ impl Row {
             Goal::AtMost(most) => ratio.map(|ratio| ratio <= most),
             Goal::Below(limit) => Some(self.ours.high < limit),
             Goal::MedianBelow(limit) => Some(self.ours.median < limit),
+            Goal::AddsBelow(limit) => {
+                let (_, other) = self.other.as_ref()?;
+                Some(self.ours.median - other.median < limit)
+            }
             Goal::None => None,
         }
     }
@@ -143,6 +149,7 @@ impl Row {
             Goal::Below(limit) | Goal::MedianBelow(limit) => {
                 format!("< {}", self.unit.write_limit(limit))
             }
+            Goal::AddsBelow(limit) => format!("adds < {}", self.unit.write_limit(limit)),
             Goal::None => String::new(),
         };
         let held = match self.held() {
@@ -212,6 +219,8 @@ mod tests {
         let log = Row::alone("log", Unit::Bytes, &[1e6, 63e6]);
         assert_eq!(log.clone().must(Goal::Below(64e6)).held(), Some(true));
         assert_eq!(log.clone().must(Goal::Below(63e6)).held(), Some(false));
+        let adds = |limit| row().must(Goal::AddsBelow(limit)).held();
+        assert_eq!((adds(-19.0), adds(-20.0)), (Some(true), Some(false)));
         let last = log.must(Goal::MedianBelow(64e6));
         assert_eq!(last.held(), Some(true));
         assert!(last.line().ends_with("| < 64 MB | yes |"));

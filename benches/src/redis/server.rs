@@ -24,13 +24,28 @@ pub struct Server {
 }
 
 impl Server {
-    /// `None` where the program is not installed.
+    /// One that syncs every write; `None` where the program is not installed.
+    ///
+    /// # Errors
+    /// When it does not come up.
     pub async fn start() -> Result<Option<Self>> {
+        Self::start_with("always").await
+    }
+
+    /// One that never waits for the disk; `None` where the program is not installed.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_without_syncs() -> Result<Option<Self>> {
+        Self::start_with("no").await
+    }
+
+    async fn start_with(appendfsync: &str) -> Result<Option<Self>> {
         let directory = store::folder()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let started = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--appendonly", "yes", "--appendfsync", appendfsync])
             .args(["--auto-aof-rewrite-percentage", "0", "--save", ""])
             .arg("--dir")
             .arg(directory.path().canonicalize()?)

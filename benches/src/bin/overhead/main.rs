@@ -10,6 +10,7 @@
 //! rows alone, and writes no file.
 
 mod compare;
+mod depth;
 mod dragonfly;
 mod ours;
 mod raw_redis;
@@ -43,8 +44,10 @@ async fn all(file: &str) -> Result<()> {
         "TEST_ROCKETMQ_URL is not set; run `cargo xtask services up rocketmq` and set what it prints"
     })?;
     let redis = dragonfly::run(&settings, "").await?;
+    let depth = depth::run(&settings).await?;
     let sections = [
         redis.ok_or("redis-server is not installed")?,
+        depth.ok_or("redis-server is not installed")?,
         rocketmq::run(&settings, &rocketmq).await?,
     ];
     let page = page(COMMAND, &settings, &sections, &load)?;

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use statehouse_contracts::{
-    Backend, Consumer, ConsumerExt, ContentType, Endpoint, Factory, GroupName, GroupSpec, Kind,
-    Message, Pattern, Payload, Precondition, Producer, ProducerExt, Scope, SendOptions, StateKey,
-    StateManager, StateManagerExt, Topic,
+    Backend, Consumer, ConsumerExt, ContentType, Delivery, Endpoint, Factory, GroupName, GroupSpec,
+    Kind, Message, Pattern, Payload, Precondition, Producer, ProducerExt, Scope, SendOptions,
+    StateKey, StateManager, StateManagerExt, Topic,
 };
 
 use statehouse_benches::{Result, VALUE, name};
@@ -48,6 +48,21 @@ impl Ours {
         })
     }
 
+    /// The same with so many bytes in each value and message.
+    pub(crate) fn carrying(self, bytes: usize) -> Self {
+        let value = vec![b'x'; bytes].into();
+        Self { value, ..self }
+    }
+
+    pub(crate) async fn receive(&self) -> Result<Delivery> {
+        let delivery = self.consumer.receive_one(&self.group, WAIT).await?;
+        Ok(delivery.ok_or("nothing to receive")?)
+    }
+
+    pub(crate) async fn ack(&self, delivery: &Delivery) -> Result<()> {
+        Ok(self.consumer.ack(delivery).await?)
+    }
+
     pub(crate) async fn close(&self) -> Result<()> {
         Ok(self.backend.close().await?)
     }
@@ -84,10 +99,7 @@ impl Messages for Ours {
     }
 
     async fn receive_and_ack(&self) -> Result<()> {
-        let delivery = self.consumer.receive_one(&self.group, WAIT).await?;
-        let delivery = delivery.ok_or("nothing to receive")?;
-        self.consumer.ack(&delivery).await?;
-        Ok(())
+        self.ack(&self.receive().await?).await
     }
 }
 
