@@ -280,7 +280,10 @@ impl Request<'_> {
         tokio::select! {
             biased;
             answer = run => answer,
-            () = over => Err(Error::closed().with_operation(operation)),
+            // The service may do it all the same, before it hears that nobody waits.
+            () = over => {
+                Err(Error::closed().with_operation(operation).with_ambiguous(mutates))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use statehouse_contracts::{
 };
 
 use crate::case::case;
-use crate::cases::desk::{Desk, text};
+use crate::cases::desk::{Desk, said, text};
 use crate::{Case, Context, Failure, Outcome, ensure, ensure_eq, expect_kind};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -160,7 +160,11 @@ async fn closing_ends_a_send_that_waits_for_admission(cx: Context) -> Outcome {
     let ended = tokio::time::timeout(desk.timing.patience, waiting).await;
     let ended = ended.map_err(|_| Failure::new("the send still waits after closing"))?;
     let ended = ended.map_err(|error| Failure::new(error.to_string()))?;
-    expect_kind(ended, ErrorKind::Closed)?;
+    let closed = expect_kind(ended, ErrorKind::Closed)?;
+    if closed.is_ambiguous() {
+        // A service hears a little later that nobody waits, and may accept it before.
+        return ensure_eq(said(&desk.next().await?), "a", "the first message");
+    }
     desk.all_say(&["a"]).await?;
     desk.stays_empty().await
 }
