@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// The samples, and the recorded runs of the folder that `STATEHOUSE_TRAJECTORIES` names.
 fn recordings() -> Vec<PathBuf> {
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replay/samples");
     let recorded = std::env::var_os("STATEHOUSE_TRAJECTORIES").map(PathBuf::from);
     let folders = std::iter::once(samples).chain(recorded);
     let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());

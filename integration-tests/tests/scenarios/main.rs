@@ -30,7 +30,7 @@ const AS_STATEHOUSE: &str = "SCENARIO_RUNS_STATEHOUSE";
 
 /// How soon what one service wrote is read through another, also right after a broker came back and
 /// while other tests keep the machine busy. Otherwise it is milliseconds.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(20);
 
 /// How long anything else may take.
 const PATIENCE: Duration = Duration::from_secs(60);
