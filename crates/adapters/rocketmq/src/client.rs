@@ -6,7 +6,7 @@
 //! again, and go on in a new session, whose breakers have seen nothing.
 
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
@@ -28,6 +28,9 @@ const RETIREMENT: Duration = Duration::from_secs(20);
 
 /// The longest pause between two looks whether the servers are back.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often to look whether the connections are open: it costs no request.
+const CONNECTIONS_LOOK: Duration = Duration::from_millis(100);
 
 /// How often to look which brokers there are.
 const BROKERS_LOOK: Duration = Duration::from_secs(20);
@@ -160,6 +163,7 @@ impl Client {
         tracing::warn!(%error, "the connection to RocketMQ is given up; looking for the servers");
         *state = State::Down(error.message().to_owned());
         drop(state);
+        session.end();
         *self.known.write() = session.brokers();
         tokio::spawn(retire(session.clone()));
         let client = self.clone();
@@ -170,20 +174,20 @@ impl Client {
         });
     }
 
-    /// Uses the session from now on, and looks now and then which brokers there are.
+    /// Uses the session from now on, and looks now and then which brokers there are and whether its
+    /// connections are open.
     fn go_on_in(&self, session: Arc<Session>) {
         let (weak, closing) = (Arc::downgrade(&session), self.closing.clone());
         *self.state.write() = State::Up(session);
-        let watch = Box::pin(async move {
-            loop {
-                // sleep: the pause between two looks
-                tokio::time::sleep(BROKERS_LOOK).await;
-                let Some(session) = weak.upgrade() else {
-                    return;
-                };
-                session.refresh().await;
-            }
-        });
+        let watch = async move {
+            tokio::join!(
+                now_and_then(&weak, BROKERS_LOOK, async |session| session.refresh().await),
+                now_and_then(&weak, CONNECTIONS_LOOK, async |session| {
+                    session.look_at_connections();
+                }),
+            )
+        };
+        let watch = Box::pin(watch);
         tokio::spawn(async move { closing.run_until_cancelled(watch).await });
     }
 
@@ -226,6 +230,18 @@ impl Drop for Client {
         // A runtime may not be dropped where blocking is forbidden.
         if let Some(owner) = self.owner.lock().take() {
             owner.shutdown_background();
+        }
+    }
+}
+
+/// Does something with the session each time that `pause` is over, until the session is freed.
+async fn now_and_then(session: &Weak<Session>, pause: Duration, look: impl AsyncFn(Arc<Session>)) {
+    loop {
+        // sleep: the pause between two looks
+        tokio::time::sleep(pause).await;
+        match session.upgrade() {
+            Some(session) => look(session).await,
+            None => return,
         }
     }
 }

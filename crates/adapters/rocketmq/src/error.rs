@@ -128,6 +128,11 @@ pub(crate) fn rejected(operation: &'static str, why: &OutboundRequestRejection) 
     }
 }
 
+/// The error of a request that waited for an answer when its connection was closed.
+pub(crate) fn lost(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection was closed").with_operation(operation)
+}
+
 /// The error of a request that breaks a rule of the transport: a mistake of this adapter.
 pub(crate) fn broken(operation: &'static str, why: &OutboundRequestContract) -> Error {
     Error::internal(format!(

@@ -16,6 +16,7 @@ mod dead;
 mod error;
 mod groups;
 mod home;
+mod links;
 mod log;
 mod message;
 mod naming;

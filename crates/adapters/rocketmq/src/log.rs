@@ -70,7 +70,8 @@ pub(crate) async fn read(
         .field("suspendTimeoutMillis", wait.as_millis())
         .field("subscription", "*")
         .field("subVersion", 0)
-        .field("expressionType", "TAG");
+        .field("expressionType", "TAG")
+        .waiting(!wait.is_zero());
     let late = if wait.is_zero() { wait } else { LATE };
     let timeout = client.config.timeout + wait + late;
     let answer = client

@@ -19,6 +19,7 @@ pub(crate) struct Request {
     code: RequestCode,
     fields: HashMap<CheetahString, CheetahString>,
     body: Option<Bytes>,
+    waits: bool,
 }
 
 impl Request {
@@ -27,6 +28,7 @@ impl Request {
             code,
             fields: HashMap::new(),
             body: None,
+            waits: false,
         }
     }
 
@@ -50,6 +52,16 @@ impl Request {
         let body = serde_json::to_vec(body)
             .map_err(|error| Error::internal(format!("a request cannot be written: {error}")))?;
         Ok(self.body(body.into()))
+    }
+
+    /// The broker may let it wait, and it changes nothing: it ends with its session.
+    pub(crate) fn waiting(mut self, waits: bool) -> Self {
+        self.waits = waits;
+        self
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     pub(crate) fn into_command(self) -> RemotingCommand {

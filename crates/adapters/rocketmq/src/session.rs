@@ -16,10 +16,12 @@ use rocketmq_transport::api::{
 };
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Tls};
 use crate::count::Counted;
-use crate::error::{broken, map, rejected};
+use crate::error::{broken, lost, map, rejected};
+use crate::links::Links;
 use crate::request::{Answer, Request};
 use crate::tls;
 
@@ -47,6 +49,9 @@ pub(crate) struct Session {
     timeout: Duration,
     brokers: RwLock<Arc<[Broker]>>,
     under_way: AtomicUsize,
+    links: Links,
+    /// It is given up: nothing waits in it any more.
+    ended: CancellationToken,
 }
 
 impl Session {
@@ -64,6 +69,8 @@ impl Session {
             timeout: config.timeout,
             brokers: RwLock::default(),
             under_way: AtomicUsize::new(0),
+            links: Links::default(),
+            ended: CancellationToken::new(),
         };
         let brokers = match session.masters().await {
             Ok(brokers) => brokers,
@@ -101,13 +108,21 @@ impl Session {
         timeout: Duration,
     ) -> Result<Answer> {
         let _counted = Counted::new(&self.under_way, 1);
+        let (waits, closed) = (request.waits(), self.links.to(address));
         let deadline = RequestDeadline::from_timeout_millis(timeout.as_millis() as u64);
         let command = request.into_command();
         let asked = self
             .transport
             .invoke_request_with_deadline(Some(address), command, deadline);
         // The library's futures are large, to run and to compile.
-        match Box::pin(asked).await {
+        let asked = Box::pin(asked);
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = closed.cancelled() => return Err(lost(operation).with_ambiguous(!waits)),
+            () = self.ended.cancelled(), if waits => return Err(lost(operation)),
+        };
+        match answer {
             Ok(OutboundRequestOutcome::Response(answer)) => Ok(Answer(answer)),
             Ok(OutboundRequestOutcome::Rejected(why)) => Err(rejected(operation, &why)),
             Ok(OutboundRequestOutcome::Contract(why)) => Err(broken(operation, &why)),
@@ -118,6 +133,17 @@ impl Session {
     /// Whether requests are under way.
     pub(crate) fn busy(&self) -> bool {
         self.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends what waits for an answer over a connection that was closed.
+    pub(crate) fn look_at_connections(&self) {
+        self.links
+            .look(|address| self.transport.reconcile_cached_connection(address));
+    }
+
+    /// It is given up: ends what only waits. What changes something may still be answered.
+    pub(crate) fn end(&self) {
+        self.ended.cancel();
     }
 
     pub(crate) async fn close(&self) {

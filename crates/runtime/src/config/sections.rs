@@ -133,7 +133,7 @@ section! {
         /// The most bytes of a state that its event carries; a larger one is to be read.
         inline: ByteSize = "10240",
         /// The longest wait after failed publishes, which begins at 100 ms and doubles.
-        retry_cap: Duration = "30s",
+        retry_cap: Duration = "5s",
     }
 }
 

@@ -261,7 +261,8 @@ pub(crate) async fn has_news(
         .field("bornTime", now())
         .field("order", source.ordered(group))
         .field("expType", "TAG")
-        .text("exp", source.filter(group));
+        .text("exp", source.filter(group))
+        .waiting(true);
     let timeout = client.config.timeout + wait;
     let answer = client
         .call_within("wait for messages", &broker.address, request, timeout)
