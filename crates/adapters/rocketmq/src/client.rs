@@ -21,16 +21,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::error::breaks_connection;
 use crate::request::{Answer, Request};
-use crate::session::{Broker, Session};
+use crate::session::{Broker, CONNECTIONS_LOOK, Session};
 
 /// How long after its end the last requests of a session may take.
 const RETIREMENT: Duration = Duration::from_secs(20);
 
 /// The longest pause between two looks whether the servers are back.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// How often to look whether the connections are open: it costs no request.
-const CONNECTIONS_LOOK: Duration = Duration::from_millis(100);
 
 /// How often to look which brokers there are.
 const BROKERS_LOOK: Duration = Duration::from_secs(20);
@@ -256,7 +253,8 @@ async fn retire(session: Arc<Session>) {
     session.close().await;
 }
 
-fn start_runtime() -> Result<RuntimeOwner> {
+/// The threads that the client library works on.
+pub(crate) fn start_runtime() -> Result<RuntimeOwner> {
     let failed = |what: &dyn fmt::Debug| {
         Error::internal(format!("RocketMQ's client runtime cannot start: {what:?}"))
     };

@@ -8,41 +8,35 @@ use parking_lot::Mutex;
 use rocketmq_transport::api::CachedConnectionState;
 use tokio_util::sync::CancellationToken;
 
-/// The connections of a session that were asked for, by the server's address.
+/// The connections of a session, by the server's address: each with what is cancelled when it is
+/// found closed.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<HashMap<CheetahString, Link>>);
-
-#[derive(Debug, Default)]
-struct Link {
-    closed: CancellationToken,
-    /// Whether it was ever seen open.
-    seen: bool,
-}
+pub(crate) struct Links(Mutex<HashMap<CheetahString, CancellationToken>>);
 
 impl Links {
-    /// What is cancelled when the connection to the server is found closed.
-    pub(crate) fn to(&self, address: &CheetahString) -> CancellationToken {
+    /// Where a request to `address` waits; `state` tells how its connection is. One that is closed
+    /// is done with first: the library makes another for the request, and would hide this one.
+    pub(crate) fn to(
+        &self,
+        address: &CheetahString,
+        state: impl FnOnce() -> CachedConnectionState,
+    ) -> CancellationToken {
         let mut links = self.0.lock();
-        if let Some(link) = links.get(address) {
-            return link.closed.clone();
+        if state() == CachedConnectionState::UnhealthyRetired
+            && let Some(closed) = links.remove(address)
+        {
+            closed.cancel();
         }
-        links.entry(address.clone()).or_default().closed.clone()
+        links.entry(address.clone()).or_default().clone()
     }
 
-    /// Looks at each of them; `state` tells how it is.
+    /// Looks at each of them. One that the library does not have is being made, or it ends what
+    /// waits there by itself.
     pub(crate) fn look(&self, state: impl Fn(&CheetahString) -> CachedConnectionState) {
         self.0.lock().retain(|address, link| {
-            let closed = match state(address) {
-                CachedConnectionState::Healthy => {
-                    link.seen = true;
-                    false
-                }
-                CachedConnectionState::UnhealthyRetired => true,
-                // Not made yet, or the library has found it closed before.
-                CachedConnectionState::Absent => link.seen,
-            };
+            let closed = state(address) == CachedConnectionState::UnhealthyRetired;
             if closed {
-                link.closed.cancel();
+                link.cancel();
             }
             !closed
         });
@@ -56,19 +50,23 @@ mod tests {
     #[test]
     fn who_waits_hears_that_the_connection_was_closed() {
         let (links, address) = (Links::default(), CheetahString::from_static_str("a:1"));
-        let looks = |state: CachedConnectionState| links.look(|_| state);
-        let first = links.to(&address);
-        looks(CachedConnectionState::Absent);
-        assert!(!first.is_cancelled(), "it is being made");
-        looks(CachedConnectionState::Healthy);
-        looks(CachedConnectionState::Healthy);
-        assert!(!first.is_cancelled());
-        looks(CachedConnectionState::UnhealthyRetired);
-        assert!(first.is_cancelled());
-        let second = links.to(&address);
-        looks(CachedConnectionState::Healthy);
-        assert!(!second.is_cancelled());
-        looks(CachedConnectionState::Absent);
-        assert!(second.is_cancelled());
+        let to = |state| links.to(&address, || state);
+        let first = to(CachedConnectionState::Absent);
+        links.look(|_| CachedConnectionState::Absent);
+        let second = to(CachedConnectionState::Healthy);
+        links.look(|_| CachedConnectionState::Healthy);
+        assert!(!first.is_cancelled() && !second.is_cancelled());
+        links.look(|_| CachedConnectionState::UnhealthyRetired);
+        assert!(first.is_cancelled() && second.is_cancelled());
+    }
+
+    #[test]
+    fn a_request_does_not_wait_at_a_connection_that_was_closed_before() {
+        let (links, address) = (Links::default(), CheetahString::from_static_str("a:1"));
+        let old = links.to(&address, || CachedConnectionState::Healthy);
+        let new = links.to(&address, || CachedConnectionState::UnhealthyRetired);
+        assert!(old.is_cancelled() && !new.is_cancelled());
+        links.look(|_| CachedConnectionState::Healthy);
+        assert!(!new.is_cancelled());
     }
 }

@@ -1,6 +1,7 @@
 //! One life of the connection: the client library's transport, and the brokers that it reaches.
 
 use std::fmt::{self, Debug};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use rocketmq_protocol::code::request_code::RequestCode;
 use rocketmq_protocol::protocol::body::broker_body::cluster_info::ClusterInfo;
 use rocketmq_runtime::{ChildServiceContext, ShutdownDeadline};
 use rocketmq_transport::api::{
-    DefaultRequestProcessor, OutboundRequestOutcome, RPCHook, RequestDeadline, TransportClient,
-    TransportClientConfig,
+    CachedConnectionState, DefaultRequestProcessor, OutboundRequestOutcome, RPCHook,
+    RequestDeadline, TransportClient, TransportClientConfig,
 };
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::net::TcpStream;
@@ -27,6 +28,9 @@ use crate::tls;
 
 /// How long a server may take to accept a connection.
 const ACCEPT: Duration = Duration::from_secs(1);
+
+/// How often to look whether the connections are open: it costs no request.
+pub(crate) const CONNECTIONS_LOOK: Duration = Duration::from_millis(100);
 
 /// How long the connections may take to close.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -62,7 +66,33 @@ impl Session {
         hook: Option<Arc<dyn RPCHook>>,
         known: &[Broker],
     ) -> Result<Arc<Self>> {
-        let session = Self {
+        let session = Self::new(context, config, hook)?;
+        let brokers = match session.masters_or_closed().await {
+            Ok(brokers) => brokers,
+            Err(error) => {
+                let brokers = reachable_of(known.to_vec()).await;
+                if brokers.is_empty() {
+                    session.close().await;
+                    // Said once, and not at each attempt to connect again.
+                    return Err(match known {
+                        [] => session.explained(error).await,
+                        _ => error,
+                    });
+                }
+                brokers
+            }
+        };
+        *session.brokers.write() = brokers;
+        Ok(Arc::new(session))
+    }
+
+    /// One without any connection.
+    fn new(
+        context: &ChildServiceContext,
+        config: &Config,
+        hook: Option<Arc<dyn RPCHook>>,
+    ) -> Result<Self> {
+        Ok(Self {
             transport: transport(context, config, hook)?,
             name_servers: config.name_servers.clone(),
             tls: config.tls.clone(),
@@ -71,20 +101,7 @@ impl Session {
             under_way: AtomicUsize::new(0),
             links: Links::default(),
             ended: CancellationToken::new(),
-        };
-        let brokers = match session.masters().await {
-            Ok(brokers) => brokers,
-            Err(error) => {
-                let brokers = reachable_of(known.to_vec()).await;
-                if brokers.is_empty() {
-                    session.close().await;
-                    return Err(error);
-                }
-                brokers
-            }
-        };
-        *session.brokers.write() = brokers;
-        Ok(Arc::new(session))
+        })
     }
 
     pub(crate) fn brokers(&self) -> Arc<[Broker]> {
@@ -108,7 +125,10 @@ impl Session {
         timeout: Duration,
     ) -> Result<Answer> {
         let _counted = Counted::new(&self.under_way, 1);
-        let (waits, closed) = (request.waits(), self.links.to(address));
+        let (waits, closed) = (
+            request.waits(),
+            self.links.to(address, || self.state(address)),
+        );
         let deadline = RequestDeadline::from_timeout_millis(timeout.as_millis() as u64);
         let command = request.into_command();
         let asked = self
@@ -137,8 +157,11 @@ impl Session {
 
     /// Ends what waits for an answer over a connection that was closed.
     pub(crate) fn look_at_connections(&self) {
-        self.links
-            .look(|address| self.transport.reconcile_cached_connection(address));
+        self.links.look(|address| self.state(address));
+    }
+
+    fn state(&self, address: &CheetahString) -> CachedConnectionState {
+        self.transport.reconcile_cached_connection(address)
     }
 
     /// It is given up: ends what only waits. What changes something may still be answered.
@@ -162,9 +185,7 @@ impl Session {
             }
             match self.cluster(server).await {
                 Ok(cluster) => return masters_of(cluster).await,
-                Err(error) => {
-                    last = Some(tls::explained(error, self.tls.as_ref(), server).await);
-                }
+                Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| {
@@ -174,6 +195,28 @@ impl Session {
                 format!("no name server answers at {servers}"),
             )
         }))
+    }
+
+    /// The masters, without waiting for a name server that closes the connection.
+    async fn masters_or_closed(&self) -> Result<Arc<[Broker]>> {
+        let mut masters = pin!(self.masters());
+        loop {
+            tokio::select! {
+                masters = &mut masters => return masters,
+                // sleep: the pause between two looks
+                () = tokio::time::sleep(CONNECTIONS_LOOK) => self.look_at_connections(),
+            }
+        }
+    }
+
+    /// The failure to hear of any master, as TLS explains it.
+    async fn explained(&self, mut error: Error) -> Error {
+        for server in &self.name_servers {
+            if reachable(server).await {
+                error = tls::explained(error, self.tls.as_ref(), server).await;
+            }
+        }
+        error
     }
 
     async fn cluster(&self, server: &str) -> Result<ClusterInfo> {
@@ -260,4 +303,84 @@ fn transport(
         transport.register_rpc_hook(hook);
     }
     Ok(transport)
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmq_runtime::RuntimeOwner;
+    use statehouse_contracts::Endpoint;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::client::start_runtime;
+
+    /// How long a request may take here: who hears of the end of its connection does not need it.
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// A server that answers nothing, and perhaps closes each connection at its first byte.
+    async fn silent(closes: bool) -> CheetahString {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0]).await;
+                if !closes {
+                    open.push(stream);
+                }
+            }
+        });
+        address.into()
+    }
+
+    fn session(owner: &RuntimeOwner) -> Arc<Session> {
+        let endpoint = Endpoint::parse("rocketmq://127.0.0.1:1").unwrap();
+        let config = Config::of(&endpoint).unwrap();
+        let context = owner.root_context().component("test");
+        Arc::new(Session::new(&context, &config, None).unwrap())
+    }
+
+    fn ask(session: &Arc<Session>, address: &CheetahString, waits: bool) -> JoinHandle<Error> {
+        let (session, address) = (session.clone(), address.clone());
+        tokio::spawn(async move {
+            let request = Request::new(RequestCode::Notification).waiting(waits);
+            let asked = session.ask("test", &address, request, LONG).await;
+            asked.err().expect("nobody answers")
+        })
+    }
+
+    #[tokio::test]
+    async fn a_closed_connection_ends_what_waits_there() {
+        let owner = start_runtime().unwrap();
+        let (session, address) = (session(&owner), silent(true).await);
+        let asked = [true, false].map(|waits| ask(&session, &address, waits));
+        while !asked.iter().all(JoinHandle::is_finished) {
+            session.look_at_connections();
+            // sleep: the pause of a poll; the runner has the deadline
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for asked in asked {
+            assert_eq!(asked.await.unwrap().kind(), ErrorKind::Unavailable);
+        }
+        owner.shutdown_background();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_ends_only_what_waits() {
+        let owner = start_runtime().unwrap();
+        let (session, address) = (session(&owner), silent(false).await);
+        let [waiting, sending] = [true, false].map(|waits| ask(&session, &address, waits));
+        while session.under_way.load(Ordering::Acquire) < 2 {
+            tokio::task::yield_now().await;
+        }
+        session.end();
+        let error = waiting.await.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(!error.is_ambiguous(), "it changes nothing");
+        assert!(!sending.is_finished(), "it may yet be answered");
+        sending.abort();
+        owner.shutdown_background();
+    }
 }

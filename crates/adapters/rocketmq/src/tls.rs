@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use statehouse_contracts::{Error, ErrorKind, Result};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -57,6 +57,9 @@ pub(crate) async fn explained(error: Error, tls: Option<&Tls>, server: &str) -> 
         Ok(config) => config,
         Err(unusable) => return unusable,
     };
+    if tls.is_none() && takes_plain(server).await {
+        return error;
+    }
     let ended = handshake(config, server).await;
     let why = ended.as_ref().err().and_then(of_tls);
     let explanation = match tls {
@@ -64,6 +67,20 @@ pub(crate) async fn explained(error: Error, tls: Option<&Tls>, server: &str) -> 
         None => (ended.is_ok() || why.is_some_and(is_distrust)).then(|| wanted(server)),
     };
     explanation.unwrap_or(error)
+}
+
+/// The beginning of a request of 256 bytes without TLS: as many bytes as a server needs to tell.
+const PLAIN: [u8; 16] = [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Whether the server goes on after the beginning of a request that is no handshake: one that wants
+/// TLS closes at once, one that only offers it waits for the rest.
+async fn takes_plain(server: &str) -> bool {
+    let answered = async {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.write_all(&PLAIN).await?;
+        stream.read(&mut [0]).await
+    };
+    timeout(HANDSHAKE, answered).await.is_err()
 }
 
 /// Makes a connection, and waits a moment for what a server has against it that said yes at first.

@@ -1,7 +1,7 @@
 //! How long after the end of its lease a message is handed out again, measured: what
 //! `redelivery_lag` says holds, with the broker's store of leases and without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ async fn comes_back(server: &Server, claimed: Duration) -> Outcome {
         "{rounds:?}"
     );
     // What was acknowledged then is done with, wherever the broker kept it.
-    let quiet = Receive::new(1, LEASE + claimed / 2);
+    let quiet = Receive::new(1, LEASE + claimed + Duration::from_millis(500));
     assert_eq!(consumer.receive(&group, quiet).await?, []);
     Ok(backend.close().await?)
 }
@@ -101,17 +101,18 @@ async fn send(producer: &dyn Producer) -> Result<()> {
 async fn longest_lag(consumer: &dyn Consumer, group: &GroupName) -> Result<Duration> {
     let mut ends: BTreeMap<MessageId, Instant> = BTreeMap::new();
     let mut longest = Duration::ZERO;
-    let mut done = 0;
-    while done < MESSAGES {
+    let mut done = BTreeSet::new();
+    while done.len() < MESSAGES {
         let receive = Receive::new(8, Duration::from_secs(1));
         for delivery in consumer.receive(group, receive).await? {
             let id = delivery.message().id;
+            assert!(!done.contains(&id), "{id} comes again after its ack");
             let ended = ends.insert(id, delivery.lease.deadline);
             let Some(ended) = ended else { continue };
             let lag = ended.elapsed();
             match consumer.ack(&delivery).await {
                 Ok(()) => {
-                    done += 1;
+                    done.insert(id);
                     longest = longest.max(lag);
                 }
                 // This machine was busy for longer than the lease: it comes once more.

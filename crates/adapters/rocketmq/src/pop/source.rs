@@ -29,6 +29,12 @@ const WAITED: i32 = 210;
 /// The property in which a message may carry its handle.
 const HANDLE: &str = "POP_CK";
 
+/// Where the handle tells when it was leased, which of the topics beside it lies in, and where.
+const POP_TIME: usize = 1;
+const AGAIN: usize = 4;
+const QUEUE: usize = 6;
+const OFFSET: usize = 7;
+
 /// Where messages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
@@ -166,7 +172,7 @@ impl<'a> Leased<'a> {
 
     fn popped(&self, mut native: MessageExt, group: &Group, until: Instant) -> Result<Popped> {
         let (queue, offset) = (native.queue_id(), native.queue_offset());
-        let (topic, handle) = match carried(&native, group) {
+        let (topic, handle) = match self.carried(&native, &group.native) {
             Some(carried) => carried,
             None => {
                 // What comes again by the broker's own doing lies in a topic beside.
@@ -190,6 +196,27 @@ impl<'a> Leased<'a> {
             },
             until,
         })
+    }
+
+    /// Topic and handle of a message that carries its handle: without its store of leases, the
+    /// broker shows what comes again under the topic that was asked, and writes into it where it
+    /// lies. A handle of another delivery, which somebody sent along, counts for nothing.
+    fn carried(&self, native: &MessageExt, group: &str) -> Option<(CheetahString, CheetahString)> {
+        let handle = native.message_inner().properties().as_map().get(HANDLE)?;
+        let fields: Vec<&str> = handle.as_str().split(' ').collect();
+        let is =
+            |at: usize, wanted: i64| fields.get(at).is_some_and(|it| *it == wanted.to_string());
+        let (queue, offset) = (native.queue_id().into(), native.queue_offset());
+        if !(is(POP_TIME, self.at) && is(QUEUE, queue) && is(OFFSET, offset)) {
+            return None;
+        }
+        let [first, second] = Naming::retry_topics(native.topic(), group);
+        let topic = match *fields.get(AGAIN)? {
+            "1" => first,
+            "2" => second,
+            _ => return None,
+        };
+        Some((topic, handle.clone()))
     }
 
     fn handle(&self, topic: &CheetahString, queue: i32, offset: i64) -> Result<CheetahString> {
@@ -223,19 +250,6 @@ impl<'a> Leased<'a> {
             native.set_reconsume_times(*count);
         }
     }
-}
-
-/// Topic and handle of a message that carries its handle: without its store of leases, the broker
-/// shows what comes again under the topic that was asked, and writes into it where it lies.
-fn carried(native: &MessageExt, group: &Group) -> Option<(CheetahString, CheetahString)> {
-    let handle = native.message_inner().properties().as_map().get(HANDLE)?;
-    let [first, second] = Naming::retry_topics(native.topic(), &group.native);
-    let topic = match handle.as_str().split(' ').nth(4)? {
-        "1" => first,
-        "2" => second,
-        _ => native.topic().as_str().into(),
-    };
-    Some((topic, handle.clone()))
 }
 
 fn unreadable(what: &dyn std::fmt::Display) -> Error {
@@ -285,4 +299,50 @@ pub(crate) fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmq_model::common::message::MessageTrait;
+
+    use super::*;
+
+    #[test]
+    fn only_a_handle_of_this_delivery_counts() {
+        let broker = Broker {
+            name: "b".into(),
+            address: "127.0.0.1:1".into(),
+        };
+        let leased = Leased {
+            broker: &broker,
+            ordered: false,
+            at: 77,
+            invisible: 1_000,
+            revive_queue: 0,
+            starts: HashMap::new(),
+            counts: HashMap::new(),
+        };
+        let carried = |handle: &str| {
+            let mut native = MessageExt::default();
+            native.set_topic("t".into());
+            native.set_queue_id(3);
+            native.set_queue_offset(9);
+            native.put_property(CheetahString::from_static_str(HANDLE), handle.into());
+            leased.carried(&native, "g").map(|(topic, _)| topic)
+        };
+        let [first, second] = Naming::retry_topics("t", "g");
+        let table = [
+            ("9 77 1000 0 1 b 3 9", Some(first)),
+            ("9 77 1000 0 2 b 3 9", Some(second)),
+            ("9 77 1000 0 0 b 3 9", None),
+            ("9 76 1000 0 1 b 3 9", None),
+            ("9 77 1000 0 1 b 4 9", None),
+            ("9 77 1000 0 1 b 3 8", None),
+            ("made up", None),
+            ("", None),
+        ];
+        for (handle, topic) in table {
+            assert_eq!(carried(handle), topic, "{handle}");
+        }
+    }
 }
