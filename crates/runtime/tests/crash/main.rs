@@ -48,6 +48,7 @@ fn nothing_accepted_is_lost_through_a_hundred_kills() {
             ledger.is_worth_it(rounds),
             "the clients did too little: {ledger:?}"
         );
+        assert!(server.log().contains("the file was not closed"));
         eprintln!("{rounds} kills: {}", ledger.summary());
     });
 }

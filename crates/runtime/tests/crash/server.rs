@@ -1,5 +1,6 @@
 //! The real binary, on a data directory of its own.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl Server {
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(self.log_file())
             .spawn()
             .unwrap();
         self.child = Some(child);
@@ -54,6 +55,20 @@ impl Server {
             // sleep: the interval of a poll with a deadline.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// What the service logged, in all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn log_file(&self) -> File {
+        let path = self.folder.path().join("log");
+        File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap()
     }
 
     /// SIGKILL.

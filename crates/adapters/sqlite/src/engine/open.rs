@@ -63,6 +63,14 @@ pub(super) fn writer(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if let Some(log_bytes) = not_closed(path) {
+        tracing::info!(
+            file = %path.display(),
+            log_bytes,
+            "the file was not closed when it was last used, or is open elsewhere; what was \
+             committed is in its log and read from there"
+        );
+    }
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| at_open(path, error))?;
     prepare_once(&connection)?;
@@ -72,6 +80,14 @@ pub(super) fn writer(
         Failure::Sqlite(error) => at_open(path, error),
     })?;
     Ok(connection)
+}
+
+/// How large the log beside the file is, if there is one: who closes the file last takes it away.
+fn not_closed(path: &Path) -> Option<u64> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let bytes = fs::metadata(log).ok()?.len();
+    (bytes > 0).then_some(bytes)
 }
 
 /// Keeps prepared statements, and keeps their plans whatever is bound to them: else SQLite may
@@ -257,5 +273,23 @@ fn why_not(path: &Path) -> EngineError {
             path: path.to_owned(),
             reason: "SQLite cannot create its log beside it".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_that_was_not_closed_has_a_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        assert_eq!(not_closed(&path), None);
+        let connection = Connection::open(&path).unwrap();
+        let script = "PRAGMA journal_mode = wal; CREATE TABLE t (a);";
+        connection.execute_batch(script).unwrap();
+        assert!(not_closed(&path).is_some());
+        drop(connection);
+        assert_eq!(not_closed(&path), None);
     }
 }
