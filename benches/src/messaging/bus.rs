@@ -9,13 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use statehouse_contracts::{Message, Pattern, Topic};
 use statehouse_messaging::{Bus, Subscribe, Subscription};
 use tokio::sync::broadcast::channel;
 
 use super::{Timed, message, single};
-use crate::{Result, VALUE};
+use crate::Result;
 
 /// Messages in the buffers at once: below the capacity of either side, so that nothing is lost.
 const BATCH: u64 = 64;
@@ -49,7 +48,7 @@ async fn publish(
 /// When there is no runtime to be had.
 pub fn broadcast(subscribers: u64) -> Result<Timed> {
     let (runtime, heard) = (single()?, Arc::new(AtomicU64::new(0)));
-    let (sender, _) = channel::<Bytes>(128);
+    let (sender, _) = channel::<Arc<Message>>(128);
     for _ in 0..subscribers {
         let (mut receiver, heard) = (sender.subscribe(), Arc::clone(&heard));
         runtime.spawn(async move {
@@ -58,9 +57,9 @@ pub fn broadcast(subscribers: u64) -> Result<Timed> {
             }
         });
     }
-    let payload = Bytes::from(vec![7; VALUE]);
+    let message = Arc::new(message("hot.topic.done")?);
     Ok(Box::new(move |messages| {
-        let send = || Ok(sender.send(payload.clone()).map(drop)?);
+        let send = || Ok(sender.send(Arc::clone(&message)).map(drop)?);
         runtime.block_on(publish(messages, subscribers, &heard, send))
     }))
 }

@@ -26,16 +26,11 @@ pub fn by_hand() -> Result<Timed> {
     let consumer = runtime.block_on(backend.consumer(&scope))?;
     let mailbox = GroupName::mailbox("bench");
     let message = message(MAILBOX)?;
-    Ok(Box::new(move |times| {
-        runtime.block_on(async {
-            let start = Instant::now();
-            for _ in 0..times {
-                producer.send_one(fresh(&message)).await?;
-                let got = consumer.receive_one(&mailbox, Duration::ZERO).await?;
-                consumer.ack(&got.ok_or("it was sent")?).await?;
-            }
-            Ok(start.elapsed())
-        })
+    Ok(repeated(runtime, async move || {
+        producer.send_one(fresh(&message)).await?;
+        let got = consumer.receive_one(&mailbox, Duration::ZERO).await?;
+        consumer.ack(&got.ok_or("it was sent")?).await?;
+        Ok(())
     }))
 }
 
@@ -50,16 +45,11 @@ pub fn by_messenger() -> Result<Timed> {
     let messenger = runtime.block_on(Messenger::open(&*backend, &scope, policies))?;
     let mailbox = GroupName::mailbox("bench");
     let message = message(MAILBOX)?;
-    Ok(Box::new(move |times| {
-        runtime.block_on(async {
-            let start = Instant::now();
-            for _ in 0..times {
-                messenger.send(fresh(&message)).await?;
-                let got = messenger.receive_one(&mailbox, Duration::ZERO).await?;
-                messenger.ack(&got.ok_or("it was sent")?).await?;
-            }
-            Ok(start.elapsed())
-        })
+    Ok(repeated(runtime, async move || {
+        messenger.send(fresh(&message)).await?;
+        let got = messenger.receive_one(&mailbox, Duration::ZERO).await?;
+        messenger.ack(&got.ok_or("it was sent")?).await?;
+        Ok(())
     }))
 }
 
@@ -75,15 +65,23 @@ pub fn round_trip() -> Result<Timed> {
     let mail = Mailboxes::new(messenger, MailboxOptions::default());
     runtime.spawn(answer(mail.clone()));
     let requests = runtime.block_on(Requests::open(mail, "asker"))?;
-    Ok(Box::new(move |times| {
+    Ok(repeated(runtime, async move || {
+        requests.ask("worker", Payload::bytes(&b"?"[..])).await?;
+        Ok(())
+    }))
+}
+
+/// Does `once` as often as it is asked to, one after another.
+fn repeated(runtime: Runtime, once: impl AsyncFn() -> Result<()> + 'static) -> Timed {
+    Box::new(move |times| {
         runtime.block_on(async {
             let start = Instant::now();
             for _ in 0..times {
-                requests.ask("worker", Payload::bytes(&b"?"[..])).await?;
+                once().await?;
             }
             Ok(start.elapsed())
         })
-    }))
+    })
 }
 
 async fn answer(mail: Mailboxes) -> Result<()> {
