@@ -33,7 +33,8 @@ pub use interrupts::{
     InterruptStats, Interrupts, Signal, SignalClass,
 };
 pub use mailbox::{
-    AgentValidator, Arrivals, MailboxOptions, MailboxStatus, Mailboxes, Pending, UnknownAgent,
+    AgentValidator, Arrivals, MailboxOptions, MailboxProducer, MailboxStatus, Mailboxes, Pending,
+    UnknownAgent,
 };
 pub use messenger::{Budget, Incoming, Messenger, MessengerOptions, Swept, json_payload};
 pub use policy::{AutoPromote, KindLists, Placement, Policy, PolicyConfig, PolicyManager};

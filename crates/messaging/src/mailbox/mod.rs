@@ -1,6 +1,7 @@
 //! A mailbox for every agent.
 
 mod admin;
+mod producer;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::{Incoming, Messenger};
 
 pub use admin::{MailboxStatus, Pending};
+pub use producer::MailboxProducer;
 
 /// What happens to mail for an agent that the validator does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,9 @@ mod model;
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use statehouse_contracts::{Backend, Counts, Endpoint, Factory, Priority, Scope};
+use statehouse_contracts::{
+    Backend, Counts, Endpoint, Factory, Priority, Producer, Scope, SendOptions,
+};
 
 use super::*;
 use crate::PolicyManager;
@@ -358,4 +360,27 @@ async fn two_promises_for_one_mailbox_are_a_conflict() {
     let second = Mailboxes::new(messenger, eager(2));
     let error = second.receive_one("a", Duration::ZERO).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_producer_of_other_peoples_mail_makes_their_mailboxes() {
+    let mail = Mailboxes::new(messenger().await, eager(0));
+    let endpoint = Endpoint::parse("memory:").unwrap();
+    let scope = Scope::parse("default", "relay").unwrap();
+    let elsewhere = statehouse_memory::Memory.open(&endpoint).await.unwrap();
+    let consumer = Arc::clone(mail.messenger().consumer());
+    let producer = MailboxProducer::new(mail.clone(), elsewhere.producer(&scope).await.unwrap());
+    let batch = ["mailbox.bob", "news"].map(|topic| {
+        let topic = Topic::new(topic).unwrap();
+        Message::new(topic, text("hello"))
+    });
+    let sent = producer.send(batch.into(), SendOptions::default()).await;
+    let ok: Vec<bool> = sent.unwrap().iter().map(Result::is_ok).collect();
+    assert_eq!(ok, [true, true]);
+    let groups = consumer.groups().await.unwrap();
+    let [bob] = &groups[..] else {
+        panic!("one mailbox: {groups:?}")
+    };
+    assert_eq!(bob.group, GroupName::mailbox("bob"));
+    assert_eq!(bob.spec.max_deliveries, 1, "no retry");
 }

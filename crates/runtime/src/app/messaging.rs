@@ -13,8 +13,9 @@ use statehouse_contracts::{
     StateKey, StateManager, StateManagerExt, Topic,
 };
 use statehouse_messaging::{
-    AgentValidator, Bus, BusOptions, InterruptOptions, Interrupts, MailboxOptions, Mailboxes,
-    Messenger, MessengerOptions, PolicyManager, Requests, SharedMemory, Topics, TopicsOptions,
+    AgentValidator, Bus, BusOptions, InterruptOptions, Interrupts, MailboxOptions, MailboxProducer,
+    Mailboxes, Messenger, MessengerOptions, PolicyManager, Requests, SharedMemory, Topics,
+    TopicsOptions,
 };
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -330,6 +331,18 @@ impl Housekeeping {
         let producer = backends.messages.producer(scope).await?;
         let consumer = backends.messages.consumer(scope).await?;
         Ok(self.plan.mail(producer, consumer, references, None))
+    }
+
+    /// A producer for what others wrote: the mailboxes it sends to are made as configured.
+    pub(super) fn making_mailboxes(
+        &self,
+        mail: &Mailboxes,
+        producer: Arc<dyn Producer>,
+    ) -> Arc<dyn Producer> {
+        match self.plan.is_usual() {
+            true => producer,
+            false => Arc::new(MailboxProducer::new(mail.clone(), producer)),
+        }
     }
 
     /// Starts it.

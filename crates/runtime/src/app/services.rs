@@ -152,6 +152,10 @@ impl Plan {
             false => None,
         };
         if let (Some((producer, options)), Some(state)) = (relay, &state) {
+            let producer = match &kept {
+                Some((housekeeping, mail)) => housekeeping.making_mailboxes(mail, producer),
+                None => producer,
+            };
             let namespace = scope.namespace.clone();
             let relay = Relay::new(Arc::clone(state), producer, namespace, options)?;
             self.running.spawn(relay.run(self.stop.clone()));

@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
-use statehouse_contracts::{Error, PageCursor, Prune, Record, Result, StateKey, Transaction};
+use statehouse_contracts::{
+    Error, MessageDelivery, PageCursor, Prune, Record, Result, StateKey, Transaction,
+};
 use statehouse_wire::{
     AppliedDoc, ImportDoc, ItemsDoc, PageDoc, PruneDoc, PrunedDoc, RecordDoc, TransactionDoc,
 };
@@ -57,8 +59,11 @@ async fn apply(
 ) -> Answer {
     let mut transaction = Transaction::try_from(body)?;
     transaction.op_id = one_identity(op_id(&headers)?, transaction.op_id)?;
-    let topics = transaction.messages.iter().map(|message| &message.topic);
-    api.app().make_mailboxes(&caller.0, topics).await?;
+    if transaction.delivery == MessageDelivery::Local {
+        // What goes by the outbox is sent by the relay, which makes them itself.
+        let topics = transaction.messages.iter().map(|message| &message.topic);
+        api.app().make_mailboxes(&caller.0, topics).await?;
+    }
     let states = api.app().states(&caller.0).await?;
     Ok(json(&AppliedDoc::from(states.update(transaction).await?)))
 }
