@@ -17,14 +17,16 @@ impl Budget {
         }
     }
 
-    /// Takes `size` bytes, if they are left.
-    pub fn take(&mut self, size: u64) -> bool {
-        let fits = size <= self.left || self.untouched;
-        if fits {
-            self.left = self.left.saturating_sub(size);
-            self.untouched = false;
-        }
-        fits
+    /// Whether content of `size` bytes may be resolved now.
+    pub fn fits(&self, size: u64) -> bool {
+        size <= self.left || self.untouched
+    }
+
+    /// Content of so many bytes was resolved. More than what fitted may be spent: what a message
+    /// says of its size is its sender's word.
+    pub fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+        self.untouched = false;
     }
 }
 
@@ -35,12 +37,22 @@ mod tests {
     #[test]
     fn the_first_always_fits_and_the_others_share() {
         let mut budget = Budget::new(10);
-        assert!(budget.take(4));
-        assert!(!budget.take(7), "it would be too much");
-        assert!(budget.take(6));
-        assert!(!budget.take(1));
+        budget.spend(4);
+        assert!(!budget.fits(7), "it would be too much");
+        assert!(budget.fits(6));
+        budget.spend(6);
+        assert!(!budget.fits(1));
         let mut small = Budget::new(10);
-        assert!(small.take(11), "one at a time gets through");
-        assert!(!small.take(1));
+        assert!(small.fits(11), "one at a time gets through");
+        small.spend(11);
+        assert!(!small.fits(1));
+    }
+
+    #[test]
+    fn what_was_more_than_it_said_is_paid_for() {
+        let mut budget = Budget::new(10);
+        assert!(budget.fits(1));
+        budget.spend(100);
+        assert!(!budget.fits(1));
     }
 }

@@ -235,14 +235,24 @@ impl Messenger {
         let mut budget = Budget::new(budget);
         for delivery in deliveries {
             match &delivery.message().payload {
-                Payload::Reference(reference) if !budget.take(reference.size) => {
+                Payload::Reference(reference) if !budget.fits(reference.size) => {
                     let reference = Some(reference.clone());
                     incoming.push(Incoming {
                         delivery,
                         reference,
                     });
                 }
-                _ => incoming.extend(self.resolve_delivery(delivery).await),
+                Payload::Reference(_) => {
+                    let resolved = self.resolve_delivery(delivery).await;
+                    if let Some(resolved) = &resolved {
+                        budget.spend(resolved.message().bytes().len());
+                    }
+                    incoming.extend(resolved);
+                }
+                Payload::Inline { .. } => incoming.push(Incoming {
+                    delivery,
+                    reference: None,
+                }),
             }
         }
         Ok(incoming)
@@ -327,6 +337,14 @@ impl Messenger {
             Payload::Reference(reference) => {
                 Ok(self.0.references.resolve(&reference.id).await?.bytes)
             }
+        }
+    }
+
+    /// Resolves what a budget was too small for; settled instead when it has no content.
+    pub(crate) async fn complete(&self, incoming: Incoming) -> Option<Incoming> {
+        match &incoming.message().payload {
+            Payload::Inline { .. } => Some(incoming),
+            Payload::Reference(_) => self.resolve_delivery(incoming.delivery).await,
         }
     }
 

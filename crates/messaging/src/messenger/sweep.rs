@@ -56,12 +56,15 @@ impl Messenger {
         let now = Timestamp::now();
         let mut groups = HashMap::new();
         let mut swept = Swept::default();
-        for entry in book::entries(&*self.0.references).await? {
-            if later(entry.since, self.0.options.grace) > now {
+        let entries = book::entries(&*self.0.references).await?;
+        let lives = lives(&entries);
+        for entry in entries {
+            let life = lives[&(entry.message, entry.content)];
+            if later(life.since, self.0.options.grace) > now {
                 swept.kept += 1;
                 continue;
             }
-            self.sweep_entry(entry, now, &mut groups, &mut swept)
+            self.sweep_entry(entry, life, now, &mut groups, &mut swept)
                 .await?;
         }
         Ok(swept)
@@ -70,6 +73,7 @@ impl Messenger {
     async fn sweep_entry(
         &self,
         mut entry: Entry,
+        life: Life,
         now: Timestamp,
         groups: &mut HashMap<GroupName, Option<Seen>>,
         swept: &mut Swept,
@@ -90,7 +94,8 @@ impl Messenger {
             if !groups.contains_key(group) {
                 groups.insert(group.clone(), self.look_at(group).await?);
             }
-            match self.verdict(&entry, groups.get(group).and_then(Option::as_ref), now) {
+            let seen = groups.get(group).and_then(Option::as_ref);
+            match self.verdict(entry.message, life.until, seen, now) {
                 Verdict::Gone => {
                     store.release(&entry.content, &holder).await?;
                     swept.released += 1;
@@ -110,15 +115,21 @@ impl Messenger {
         Ok(())
     }
 
-    fn verdict(&self, entry: &Entry, group: Option<&Seen>, now: Timestamp) -> Verdict {
+    fn verdict(
+        &self,
+        message: MessageId,
+        until: Option<Timestamp>,
+        group: Option<&Seen>,
+        now: Timestamp,
+    ) -> Verdict {
         let Some(group) = group else {
             return Verdict::Gone;
         };
-        if group.dead.contains(&entry.message) {
+        if group.dead.contains(&message) {
             return Verdict::Dead;
         }
         let over = |until: Timestamp| later(until, self.0.options.margin) <= now;
-        let expired = entry.until.is_some_and(over) && group.has_noticed(entry, now);
+        let expired = until.is_some_and(|until| over(until) && group.has_noticed(until, now));
         if expired || group.empty {
             return Verdict::Gone;
         }
@@ -186,11 +197,42 @@ impl Messenger {
 
 impl Seen {
     /// Whether a message that has expired would be a dead letter by now, if it was to become one.
-    fn has_noticed(&self, entry: &Entry, now: Timestamp) -> bool {
-        let over = entry.until.map(|until| now.duration_since(until));
-        let older = |age: Duration| over.is_some_and(|over| over.unsigned_abs() <= age);
+    fn has_noticed(&self, until: Timestamp, now: Timestamp) -> bool {
+        let over = now.duration_since(until).unsigned_abs();
+        let older = |age: Duration| over <= age;
         self.spec.expired == Expired::Drop || !self.oldest_ready.is_some_and(older)
     }
+}
+
+/// How long a message lives at the most, whichever of its entries tells: one that was sent again or
+/// put back has several, and all stand for the same holders.
+#[derive(Clone, Copy)]
+struct Life {
+    since: Timestamp,
+    until: Option<Timestamp>,
+}
+
+fn lives(entries: &[Entry]) -> HashMap<(MessageId, ReferenceId), Life> {
+    let mut lives: HashMap<_, Life> = HashMap::new();
+    for Entry {
+        message,
+        content,
+        since,
+        until,
+        ..
+    } in entries
+    {
+        let (since, until) = (*since, *until);
+        lives
+            .entry((*message, *content))
+            .and_modify(|life| {
+                life.since = life.since.max(since);
+                // Without an end there is none.
+                life.until = life.until.zip(until).map(|(one, other)| one.max(other));
+            })
+            .or_insert(Life { since, until });
+    }
+    lives
 }
 
 /// The entry of a dead letter: should somebody put it back, it lives for its ttl again.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use statehouse_contracts::{ErrorKind, Message, Receive, Result};
+use statehouse_contracts::{ErrorKind, Message, Payload, Receive, Result};
 
 use super::Inner;
 use crate::Incoming;
 
 /// The most replies taken at once.
 const BATCH: usize = 64;
+
+/// The most bytes of content that are taken at once; what is more is taken one by one.
+pub(super) const CONTENT: u64 = 32 << 20;
 
 /// How long one wait for replies lasts.
 const WAIT: Duration = Duration::from_secs(30);
@@ -70,14 +73,26 @@ pub(super) async fn run(inner: Arc<Inner>) {
 
 async fn round(inner: &Inner) -> Result<()> {
     let messenger = inner.mail.messenger();
+    let receive = Receive::new(BATCH, WAIT);
     let received = messenger
-        .receive(&inner.group, Receive::new(BATCH, WAIT))
+        .receive_within(&inner.group, receive, CONTENT)
         .await;
     let replies = match received {
         // Somebody took it for abandoned: later replies come here again.
         Err(error) if error.kind() == ErrorKind::NotFound => return inner.declare().await,
         received => received?,
     };
+    let is_plain = |reply: &Incoming| matches!(reply.message().payload, Payload::Inline { .. });
+    let (plain, large): (Vec<_>, Vec<_>) = replies.into_iter().partition(is_plain);
+    hand_out(inner, plain).await?;
+    for reply in large {
+        let reply = messenger.complete(reply).await;
+        hand_out(inner, reply.into_iter().collect()).await?;
+    }
+    Ok(())
+}
+
+async fn hand_out(inner: &Inner, replies: Vec<Incoming>) -> Result<()> {
     let mut done = Vec::with_capacity(replies.len());
     for reply in replies {
         match deliver(inner, &reply).await {
@@ -87,7 +102,7 @@ async fn round(inner: &Inner) -> Result<()> {
             }
         }
     }
-    for acknowledged in messenger.ack_all(&done).await? {
+    for acknowledged in inner.mail.messenger().ack_all(&done).await? {
         if let Err(error) = acknowledged {
             tracing::debug!(%error, "a reply comes again, and is ignored then");
         }

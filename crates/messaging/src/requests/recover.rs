@@ -5,6 +5,7 @@ use std::time::Duration;
 use statehouse_contracts::{GroupName, GroupStatus, Receive, Result, Timestamp, Topic};
 use uuid::Uuid;
 
+use super::dispatch::CONTENT;
 use super::{GROUP_PREFIX, Requests, TOPIC_PREFIX};
 use crate::Mailboxes;
 
@@ -70,18 +71,20 @@ async fn is_abandoned(mail: &Mailboxes, group: &GroupName, instance: Uuid) -> Re
 pub(super) async fn hand_over(mail: &Mailboxes, group: &GroupName, topic: &Topic) -> Result<()> {
     let messenger = mail.messenger();
     loop {
-        let replies = messenger
-            .receive(group, Receive::new(64, Duration::ZERO))
-            .await?;
+        let receive = Receive::new(64, Duration::ZERO);
+        let replies = messenger.receive_within(group, receive, CONTENT).await?;
         if replies.is_empty() {
             break;
         }
-        for reply in &replies {
+        for reply in replies {
+            let Some(reply) = messenger.complete(reply).await else {
+                continue;
+            };
             if reply.message().recipient.is_some() && reply.message().topic == *topic {
                 mail.forward(reply.message().clone()).await?;
             }
+            messenger.ack(&reply).await?;
         }
-        messenger.ack_all(&replies).await?;
     }
     messenger.consumer().delete_group(group).await.map(drop)
 }

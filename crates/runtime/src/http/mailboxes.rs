@@ -242,12 +242,13 @@ async fn make_plain<'a>(
         let Payload::Reference(reference) = &message.payload else {
             continue;
         };
-        if !budget.take(reference.size) {
+        if !budget.fits(reference.size) {
             continue;
         }
         let content_type = reference.content_type.clone();
         match mail.resolve(message).await {
             Ok(bytes) => {
+                budget.spend(bytes.len());
                 message.payload = Payload::Inline {
                     bytes,
                     content_type,

@@ -3,7 +3,9 @@ mod world;
 
 use std::time::Duration;
 
-use statehouse_contracts::{ErrorKind, GroupSpec, Pattern, ReferenceId, ReferenceStats, Topic};
+use statehouse_contracts::{
+    ErrorKind, GroupSpec, Pattern, PutContent, ReferenceId, ReferenceStats, Topic,
+};
 
 use super::*;
 use world::World;
@@ -126,6 +128,50 @@ async fn a_dead_letter_keeps_its_content_until_it_is_purged() {
     assert_eq!(messenger.purge_dead_letters(&group("g")).await.unwrap(), 1);
     messenger.sweep().await.unwrap();
     assert_eq!(stored(&world).await.entries, 0);
+}
+
+#[tokio::test]
+async fn a_message_that_is_put_back_after_its_time_keeps_its_content_through_a_sweep() {
+    let world = World::new().await;
+    let messenger = world.messenger();
+    declare(&messenger, "g", "t").await;
+    let ttl = Duration::from_secs(2);
+    let mut message = large("t", 1);
+    message.ttl = Some(ttl);
+    messenger.send(message).await.unwrap();
+    let got = one(&messenger, "g").await;
+    messenger.dead_letter(&got, "enough").await.unwrap();
+    // sleep: its life is over, by what was noted when it was sent
+    tokio::time::sleep(ttl + Duration::from_millis(50)).await;
+    assert_eq!(messenger.redrive(&group("g"), None).await.unwrap(), 1);
+    let wait = Duration::from_secs(1);
+    let taken = world.consumer.receive_one(&group("g"), wait).await.unwrap();
+    let taken = taken.expect("it lives anew");
+    messenger.sweep().await.unwrap();
+    world.references.collect_garbage().await.unwrap();
+    let payload = &taken.message().payload;
+    assert_eq!(messenger.resolve(payload).await.unwrap(), [1; 20_000][..]);
+}
+
+#[tokio::test]
+async fn content_that_is_more_than_its_message_says_counts_in_full() {
+    let world = World::new().await;
+    let messenger = world.messenger();
+    declare(&messenger, "g", "t").await;
+    let content = PutContent::new(vec![1; 20_000]);
+    let stored = world.references.put(content).await.unwrap();
+    for _ in 0..4 {
+        let mut reference = stored.reference.clone();
+        reference.size = 1;
+        let message = Message::new(topic("t"), Payload::Reference(reference));
+        world.producer.send_one(message).await.unwrap();
+    }
+    let (group, receive) = (group("g"), Receive::new(4, Duration::ZERO));
+    let got = messenger.receive_within(&group, receive, 30_000).await;
+    let got = got.unwrap();
+    let is_plain = |one: &Incoming| matches!(one.message().payload, Payload::Inline { .. });
+    let plain: Vec<bool> = got.iter().map(is_plain).collect();
+    assert_eq!(plain, [true, true, false, false]);
 }
 
 #[tokio::test]
