@@ -41,10 +41,7 @@ impl Inner {
             message_id = %interrupt.id,
             attempt = interrupt.attempt,
         );
-        let started = Instant::now();
-        let handled = traced(span, self.run_handler(interrupt)).await;
-        metrics::histogram!("statehouse_interrupt_handling_seconds").record(started.elapsed());
-        handled
+        traced(span, self.run_handler(interrupt)).await
     }
 
     async fn run_handler(&self, interrupt: &Interrupt) -> Result<Handled> {
@@ -54,7 +51,9 @@ impl Inner {
             self.tell(InterruptEvent::Failed, interrupt);
             return Err(error);
         };
+        let started = Instant::now();
         let handled = handler::run(&*handler, interrupt, self.options.timeout).await;
+        metrics::histogram!("statehouse_interrupt_handling_seconds").record(started.elapsed());
         match &handled {
             Ok(_) => self.tell(InterruptEvent::Delivered, interrupt),
             Err(error) => {

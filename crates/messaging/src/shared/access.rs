@@ -80,6 +80,25 @@ impl SharedMemory {
         }
     }
 
+    pub(super) async fn values(
+        &self,
+        scope: &SharedScope,
+        pattern: &str,
+        limit: usize,
+        after: Option<PageCursor>,
+    ) -> Result<Page<(SharedKey, Arc<SharedValue>)>> {
+        self.count(scope.kind(), |counters| &counters.reads);
+        let page = self.page(scope, pattern, limit, after).await?;
+        let prefix = scope.prefix(&self.agent)?.len();
+        let mut items = Vec::with_capacity(page.items.len());
+        for record in page.items {
+            let name = record.key.id.as_str()[prefix..].to_owned();
+            items.push((self.key(scope, &name)?, Arc::new(self.decode(record)?)));
+        }
+        let next = page.next;
+        Ok(Page { items, next })
+    }
+
     pub(super) async fn page(
         &self,
         scope: &SharedScope,

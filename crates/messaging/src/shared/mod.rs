@@ -183,15 +183,7 @@ impl SharedMemory {
         after: Option<PageCursor>,
     ) -> Result<Page<(SharedKey, Arc<SharedValue>)>> {
         let span = operation!("shared_memory.list", scope = ?scope, pattern);
-        let page = traced(span, self.page(scope, pattern, limit, after)).await?;
-        let prefix = scope.prefix(&self.agent)?.len();
-        let mut items = Vec::with_capacity(page.items.len());
-        for record in page.items {
-            let name = record.key.id.as_str()[prefix..].to_owned();
-            items.push((self.key(scope, &name)?, Arc::new(self.decode(record)?)));
-        }
-        let next = page.next;
-        Ok(Page { items, next })
+        traced(span, self.values(scope, pattern, limit, after)).await
     }
 
     /// Deletes all values of a scope, as when its workflow is over. Answers how many.

@@ -177,6 +177,17 @@ async fn b40_a_version_must_match() {
 }
 
 #[tokio::test]
+async fn a_list_counts_as_a_read() {
+    let memory = memory().await;
+    memory.get(&global(&memory, "k")).await.unwrap();
+    memory
+        .list(&SharedScope::Global, "*", 0, None)
+        .await
+        .unwrap();
+    assert_eq!(memory.stats(&SharedScope::Global).await.unwrap().reads, 2);
+}
+
+#[tokio::test]
 async fn b43_a_delete_tells_whether_there_was_something() {
     let memory = memory().await;
     let key = global(&memory, "k");
