@@ -12,6 +12,7 @@ mod durability;
 mod error;
 mod housekeeping;
 mod keys;
+mod outliving;
 mod producer;
 mod queue;
 mod reference;

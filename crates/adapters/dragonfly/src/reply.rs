@@ -18,6 +18,11 @@ impl From<Value> for Reply {
     }
 }
 
+/// The error of an answer that is not what the script says it is.
+pub(crate) fn senseless() -> Error {
+    Error::internal("a script's answer makes no sense")
+}
+
 fn unexpected(wanted: &str, got: &Value) -> Error {
     let kind = got.kind();
     Error::internal(format!("a script answered {kind:?} where {wanted} belongs"))
@@ -104,10 +109,22 @@ impl Reply {
 #[derive(Debug)]
 pub(crate) struct Row(std::vec::IntoIter<Value>);
 
+impl From<Value> for Row {
+    /// A row; what is no list is a row of one field.
+    fn from(value: Value) -> Self {
+        Self(value.into_array().into_iter())
+    }
+}
+
 impl Row {
+    /// How many fields are left.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether no field is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.as_slice().is_empty()
+        self.0.len() == 0
     }
 
     /// The next field.
@@ -127,6 +144,11 @@ impl Row {
 
     pub(crate) fn bytes(&mut self) -> Result<Bytes> {
         self.next()?.bytes()
+    }
+
+    /// The next bytes, if they are not none.
+    pub(crate) fn optional_bytes(&mut self) -> Result<Option<Bytes>> {
+        self.optional()?.map(Reply::bytes).transpose()
     }
 
     pub(crate) fn number<T: TryFrom<i64> + FromStr>(&mut self) -> Result<T> {

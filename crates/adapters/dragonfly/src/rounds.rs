@@ -9,20 +9,23 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
+use crate::outliving::Outliving;
+
 /// A round trip that failed after so long is not followed by others: who waits has waited enough.
 const LONG: Duration = Duration::from_secs(1);
 
 /// A second round trip of a lane sets out when so many would be in each.
 const ENOUGH: usize = 16;
+
+/// How often those who call again are let come along, at most: others may go on calling for ever.
+const PASSES: usize = 8;
 
 /// A call that can travel with others.
 pub(crate) trait Call: Send + Sized + 'static {
@@ -55,6 +58,21 @@ struct Waiting<C: Call> {
 struct Queue<C: Call> {
     waiting: VecDeque<Waiting<C>>,
     under_way: usize,
+}
+
+impl<C: Call> Queue<C> {
+    /// Lets one more wait. Before that takes more memory, those who have gone make place.
+    fn push(&mut self, one: Waiting<C>) {
+        if self.waiting.len() == self.waiting.capacity() {
+            self.drop_gone();
+            self.waiting.reserve(self.waiting.len() + 1);
+        }
+        self.waiting.push_back(one);
+    }
+
+    fn drop_gone(&mut self) {
+        self.waiting.retain(|one| !one.answer.is_closed());
+    }
 }
 
 type Lanes<C> = HashMap<<C as Call>::Lane, Queue<C>>;
@@ -103,7 +121,7 @@ impl<C: Call> Rounds<C> {
                     over: false,
                 }));
                 if C::OUTLIVES_CALLER {
-                    Outliving(Some(Box::pin(first.make(call)))).await
+                    Outliving::new(first.make(call)).await
                 } else {
                     first.make(call).await
                 }
@@ -124,7 +142,7 @@ impl<C: Call> Rounds<C> {
             return Err(call);
         };
         let (answer, question) = oneshot::channel();
-        queue.waiting.push_back(Waiting { call, answer });
+        queue.push(Waiting { call, answer });
         Ok(question)
     }
 }
@@ -134,41 +152,6 @@ type Question<C> = oneshot::Receiver<Result<<C as Call>::Answer>>;
 
 fn given_up() -> Error {
     Error::internal("a round trip was given up")
-}
-
-/// What goes on in a task of its own when its caller goes away.
-struct Outliving<F>(Option<Pin<Box<F>>>)
-where
-    F: Future<Output: Send> + Send + 'static;
-
-impl<F> Future for Outliving<F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(inner) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        let output = ready!(inner.as_mut().poll(context));
-        self.0 = None;
-        Poll::Ready(output)
-    }
-}
-
-impl<F> Drop for Outliving<F>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.take()
-            && !std::thread::panicking()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            drop(runtime.spawn(inner));
-        }
-    }
 }
 
 /// A call that sets out alone, in the caller's own task. However it ends, those who came meanwhile
@@ -244,29 +227,38 @@ impl<C: Call> Turns<C> {
     }
 
     /// Lets those who were just answered call again, as they often do, so that they come along: as
-    /// long as more of them do.
+    /// long as more of them do, and no round trip is full.
     async fn gather(&mut self) {
-        let mut before = 0;
-        loop {
-            tokio::task::yield_now().await;
-            let now = self.waiting();
-            if now <= before {
+        let (mut before, mut weight) = (0, self.waiting().1);
+        for _ in 0..PASSES {
+            if weight >= C::MOST {
                 return;
             }
-            before = now;
+            tokio::task::yield_now().await;
+            let now = self.waiting();
+            if now.0 <= before {
+                return;
+            }
+            (before, weight) = now;
         }
     }
 
-    fn waiting(&mut self) -> usize {
-        let lanes = self.lanes.lock();
-        lanes.get(&self.lane).map_or(0, |queue| queue.waiting.len())
+    /// How many wait, and what they weigh together.
+    fn waiting(&mut self) -> (usize, usize) {
+        let mut lanes = self.lanes.lock();
+        let Some(queue) = lanes.get_mut(&self.lane) else {
+            return (0, 0);
+        };
+        queue.drop_gone();
+        let weights = queue.waiting.iter().map(|one| one.call.weight());
+        (queue.waiting.len(), weights.fold(0, usize::saturating_add))
     }
 
     /// Those who travel next; `None` when this is over, since nobody waits.
     fn next(&mut self) -> Option<Vec<Waiting<C>>> {
         let mut lanes = self.lanes.lock();
         let queue = lanes.get_mut(&self.lane)?;
-        queue.waiting.retain(|one| !one.answer.is_closed());
+        queue.drop_gone();
         let splits = queue.under_way < C::ABREAST && queue.waiting.len() >= 2 * ENOUGH;
         let most = queue.waiting.len() / if splits { 2 } else { 1 };
         let (mut taken, mut weight) = (Vec::new(), 0_usize);

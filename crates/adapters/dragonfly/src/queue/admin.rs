@@ -43,7 +43,7 @@ pub(crate) async fn peek(
     let mut shown = Vec::with_capacity(reply.len() / 2);
     while !reply.is_empty() {
         let held = Held::read(&reply.text()?)?;
-        shown.push((held.received(reply.bytes()?)?, held.attempts));
+        shown.push((held.received(reply.optional_bytes()?)?, held.attempts));
     }
     Ok(shown)
 }

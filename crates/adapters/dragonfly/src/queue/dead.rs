@@ -7,8 +7,8 @@ use statehouse_contracts::{
 };
 
 use super::held::Held;
-use super::reply::Reply;
 use super::{Desk, MAX_BYTES, MAX_RECEIVE, groups::on_group, scripts};
+use crate::reply::Row;
 use crate::time::timestamp;
 
 /// The most dead letters one script moves.
@@ -50,13 +50,17 @@ fn checked(cursor: &PageCursor) -> Result<&str> {
     }
 }
 
-fn page(mut reply: Reply) -> Result<Page<DeadLetter>> {
+fn page(mut reply: Row) -> Result<Page<DeadLetter>> {
     let more = reply.text()? == "1";
     let (mut items, mut last) = (Vec::with_capacity(reply.len() / 4), None);
     while !reply.is_empty() {
         last = Some(PageCursor(reply.text()?));
         let record = reply.text()?;
-        items.push(letter(&record, reply.bytes()?, reply.bytes()?)?);
+        items.push(letter(
+            &record,
+            reply.optional_bytes()?,
+            reply.optional_bytes()?,
+        )?);
     }
     Ok(Page {
         items,

@@ -9,8 +9,8 @@ use statehouse_contracts::{Error, Message, MessageId, Result, SendOptions};
 use super::Desk;
 use super::produce::{Sending, no_room, used_before};
 use super::registry::Registry;
-use super::reply::senseless;
 use super::request::Request;
+use crate::reply::senseless;
 
 /// Messages on their way into a transaction.
 pub(crate) struct Delivery<'d> {

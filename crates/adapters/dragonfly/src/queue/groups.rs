@@ -10,9 +10,9 @@ use statehouse_contracts::{
 };
 
 use super::registry::{Group, Registry, keys_of};
-use super::reply::Reply;
-use super::{Desk, random_word, reply, request, scripts};
+use super::{Desk, random_word, request, scripts};
 use crate::keys::Role;
+use crate::reply::{Reply, Row, senseless};
 use crate::script::Script;
 use crate::session::Store;
 use crate::time::micros;
@@ -40,7 +40,7 @@ pub(crate) async fn declare(desk: &Desk, name: &GroupName, spec: &GroupSpec) -> 
     let state = keys_of(keys, &id).swap_remove(0);
     let keys_used = vec![keys.one("meta").into(), keys.one("groups").into(), state];
     let answer = desk.run("declare", &scripts::DECLARE, keys_used, arguments.into());
-    let known = answer.await?.into_string().ok_or_else(reply::senseless)?;
+    let known = answer.await?.into_string().ok_or_else(senseless)?;
     if known == record {
         return Ok(Declared { created: true });
     }
@@ -130,7 +130,7 @@ pub(super) async fn on_group(
     name: &GroupName,
     script: &'static Script,
     arguments: Vec<Value>,
-) -> Result<Reply> {
+) -> Result<Row> {
     let mut named = Named::find(desk, operation, name).await?;
     loop {
         let reply = desk.run_on(operation, script, &named.group, arguments.clone());
@@ -156,7 +156,7 @@ pub(crate) async fn groups(desk: &Desk) -> Result<Vec<GroupStatus>> {
             listed.push(GroupStatus {
                 group: group.name.clone(),
                 spec: group.spec.clone(),
-                paused: reply::integer(&paused)? == 1,
+                paused: Reply::from(paused).number::<i64>()? == 1,
             });
         }
     }
@@ -175,7 +175,7 @@ pub(crate) async fn set_paused(
         let arguments = vec![u8::from(paused).to_string().into()];
         let state = vec![named.group.keys[0].clone()];
         let done = desk.run(operation, &scripts::PAUSE, state, arguments);
-        if reply::integer(&done.await?)? == 1 {
+        if Reply::from(done.await?).number::<i64>()? == 1 {
             return Ok(());
         }
         named.next().await?;
@@ -214,7 +214,7 @@ async fn delete_one(desk: &Desk, group: &Group) -> Result<bool> {
         group.promise.clone(),
     ];
     let done = desk.run("delete_group", &scripts::DELETE, keys, arguments.into());
-    Ok(reply::integer(&done.await?)? == 1)
+    Ok(Reply::from(done.await?).number::<i64>()? == 1)
 }
 
 /// Clears away what nobody needs any more: what deleted groups held, and what was accepted long ago.
@@ -249,7 +249,7 @@ async fn clear_doomed(store: &Arc<Store>, namespace: &Namespace) -> Result<()> {
             let (used, arguments) = (used.clone(), arguments.clone());
             let client = &store.client;
             let more = client.script("delete_group", &scripts::CLEAR, used, arguments);
-            if reply::integer(&more.await?)? == 0 {
+            if Reply::from(more.await?).number::<i64>()? == 0 {
                 break;
             }
         }

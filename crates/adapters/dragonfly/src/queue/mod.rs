@@ -22,7 +22,6 @@ mod held;
 mod hub;
 mod prepare;
 mod registry;
-mod reply;
 mod request;
 mod room;
 mod stored;
@@ -46,10 +45,10 @@ use self::bell::Bells;
 use self::hub::Hub;
 use self::receive::Wish;
 use self::registry::{Group, Registries};
-use self::reply::Reply;
 use self::request::Alone;
 use self::settle::Settlement;
 use crate::keys::Keys;
+use crate::reply::Row;
 use crate::rounds::Rounds;
 use crate::script::Script;
 use crate::session::{Session, Store};
@@ -168,13 +167,13 @@ impl Desk {
         script: &'static Script,
         group: &Group,
         arguments: Vec<Value>,
-    ) -> Result<Option<Reply>> {
+    ) -> Result<Option<Row>> {
         loop {
             let mut keys = self.queue.shared_keys();
             keys.extend_from_slice(&group.keys);
             let mut all = vec![group.promise.clone()];
             all.extend_from_slice(&arguments);
-            let mut reply = Reply::new(self.run(operation, script, keys, all).await?);
+            let mut reply = Row::from(self.run(operation, script, keys, all).await?);
             match reply.text()?.as_str() {
                 "GONE" => return Ok(None),
                 // Time has left it more to do than one script should.

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::prepare::{self, Prepared};
 use super::registry::{self, Group, Registry};
-use super::reply::{integer, senseless};
 use super::request::{Alone, Request, Took, is_plain};
 use super::room::{Full, Listeners};
 use super::{Desk, behind_a_failure, groups, scripts};
+use crate::reply::{Reply, senseless};
 use crate::time;
 
 /// How often a send that waits for room looks whether messages have expired meanwhile.
@@ -85,7 +85,7 @@ pub(crate) async fn cancel(desk: &Desk, id: MessageId) -> Result<bool> {
     let taken = desk
         .run("cancel", &scripts::CANCEL, keys, arguments)
         .await?;
-    Ok(integer(&taken)? == 1)
+    Ok(Reply::from(taken).number::<i64>()? == 1)
 }
 
 /// A batch on its way.

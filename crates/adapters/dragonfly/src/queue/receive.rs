@@ -10,9 +10,9 @@ use statehouse_contracts::{Delivery, Error, ErrorKind, GroupName, Lease, Receive
 use super::bell::Bell;
 use super::held::Held;
 use super::registry::Group;
-use super::reply::{Reply, senseless};
 use super::token::Token;
 use super::{Desk, MAX_BYTES, MAX_RECEIVE, groups, random_word, scripts, settle};
+use crate::reply::{Row, senseless};
 use crate::rounds::Call;
 use crate::time::{self, micros};
 
@@ -219,7 +219,7 @@ async fn look_now(desk: &Desk, group: &Arc<Group>, max: usize, lease: Duration) 
     loop {
         let (keys, arguments) = (keys.clone(), arguments.to_vec());
         let answer = client.script("receive", &scripts::RECEIVE, keys, arguments);
-        let mut reply = Reply::new(answer.await?);
+        let mut reply = Row::from(answer.await?);
         match reply.text()?.as_str() {
             "GONE" => return Ok(Found::Gone),
             "AGAIN" => {}
@@ -275,11 +275,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn read(group: &Arc<Group>, deadline: Instant, mut reply: Reply) -> Result<Self> {
+    fn read(group: &Arc<Group>, deadline: Instant, mut reply: Row) -> Result<Self> {
         let size = reply.len() / 2;
         let mut messages = Vec::with_capacity(size);
         for place in 0..size {
-            messages.push((place, reply.text()?, reply.bytes()?));
+            messages.push((place, reply.text()?, reply.optional_bytes()?));
         }
         Ok(Self {
             group: Arc::clone(group),

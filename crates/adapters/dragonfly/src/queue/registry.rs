@@ -12,8 +12,9 @@ use statehouse_contracts::{
     Error, ErrorKind, Expired, GroupName, GroupSpec, Overflow, Pattern, Result, Topic,
 };
 
-use super::{Desk, reply::Reply, scripts};
+use super::{Desk, scripts};
 use crate::keys::Keys;
+use crate::reply::Row;
 
 /// The parts of a group, in the order in which scripts take their keys after its state.
 const PARTS: [&str; 11] = [
@@ -125,7 +126,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    fn read(keys: &Keys, mut reply: Reply) -> Result<Self> {
+    fn read(keys: &Keys, mut reply: Row) -> Result<Self> {
         let mut registry = Self {
             epoch: reply.text()?.into(),
             ..Self::default()
@@ -231,7 +232,7 @@ impl Registries {
         }
         let keys = ["meta", "groups"].map(|name| desk.session.keys.one(name).into());
         let answer = desk.run(operation, &scripts::REGISTRY, keys.into(), Vec::new());
-        let registry = Registry::read(&desk.session.keys, Reply::new(answer.await?))?;
+        let registry = Registry::read(&desk.session.keys, Row::from(answer.await?))?;
         let registry = Arc::new(registry);
         *self.current.lock() = Some(Arc::clone(&registry));
         Ok(registry)

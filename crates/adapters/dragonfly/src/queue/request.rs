@@ -10,9 +10,9 @@ use statehouse_contracts::{Result, SendOptions};
 
 use super::prepare::Prepared;
 use super::registry::{Group, Registry, Route};
-use super::reply::{Reply, senseless};
 use super::{Desk, scripts};
 use crate::keys::Keys;
+use crate::reply::Row;
 use crate::rounds::Call;
 use crate::script::Script;
 use crate::time::micros;
@@ -142,10 +142,10 @@ impl Request {
     pub(super) async fn send(self, desk: &Desk) -> Result<Option<Took>> {
         let client = &desk.store().client;
         let answer = client.script("send", self.script, self.keys, self.arguments);
-        let mut reply = Reply::new(answer.await?);
+        let mut reply = Row::from(answer.await?);
         let mut answers = Vec::with_capacity(self.routes.len());
         for routed in self.routes {
-            let answer = reply.bytes()?.ok_or_else(senseless)?;
+            let answer = reply.bytes()?;
             if answer.first() == Some(&b'S') {
                 return Ok(None);
             }

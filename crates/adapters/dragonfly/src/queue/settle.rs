@@ -9,9 +9,9 @@ use statehouse_contracts::{Error, ErrorKind, Lease, Result, Settle, SettleAction
 
 use super::held::Held;
 use super::registry::{Group, Registry};
-use super::reply::{Reply, senseless};
 use super::token::Token;
 use super::{Desk, REMEMBERED, random_word, scripts};
+use crate::reply::{Row, senseless};
 use crate::rounds::Call;
 use crate::time::micros;
 
@@ -125,7 +125,7 @@ impl Request {
             .extend([head.into(), place.into(), word.into(), said]);
     }
 
-    async fn run(self, desk: &Desk) -> Result<Reply> {
+    async fn run(self, desk: &Desk) -> Result<Row> {
         let mut keys = desk.queue.shared_keys();
         keys.extend(self.keys);
         keys.extend(self.receive_keys);
@@ -137,7 +137,7 @@ impl Request {
         arguments.extend(self.items);
         let client = &desk.store().client;
         let answer = client.script("settle", &scripts::SETTLE, keys, arguments);
-        Ok(Reply::new(answer.await?))
+        Ok(Row::from(answer.await?))
     }
 }
 

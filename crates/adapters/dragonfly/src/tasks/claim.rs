@@ -1,6 +1,5 @@
 //! Handing tasks out.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use statehouse_contracts::{Claim, ClaimRequest, Error, Result, TaskSettle};
 
 use super::token::seed;
 use super::{DragonflyTasks, MAX_PAGE_BYTES, Tasks, row, script};
+use crate::outliving::Outliving;
 use crate::reply::Reply;
 use crate::time::{deadline, micros};
 
@@ -63,54 +63,42 @@ pub(super) async fn claim(tasks: &DragonflyTasks, request: ClaimRequest) -> Resu
 }
 
 async fn look(tasks: &DragonflyTasks, request: &Arc<ClaimRequest>) -> Result<Found> {
-    Handover::begin(tasks, request).found().await
+    let (tasks, request) = (Arc::clone(&tasks.inner), Arc::clone(request));
+    let taking = Outliving::new(async move {
+        let found = take(&tasks, &request).await?;
+        Ok(Handed { found, tasks })
+    });
+    taking.await.map(Handed::found)
 }
 
-type Taking = Pin<Box<dyn Future<Output = Result<Found>> + Send>>;
-
-/// Tasks on their way to a caller. When the caller gives up meanwhile they are given back as they
-/// were, and the attempt does not count.
-struct Handover {
+/// Tasks on their way to a caller. When the caller has gone they are given back as they were, and
+/// the attempt does not count.
+struct Handed {
+    found: Found,
     tasks: Arc<Tasks>,
-    taking: Option<Taking>,
 }
 
-impl Handover {
-    fn begin(tasks: &DragonflyTasks, request: &Arc<ClaimRequest>) -> Self {
-        let (of, request) = (Arc::clone(&tasks.inner), Arc::clone(request));
-        Self {
-            tasks: Arc::clone(&tasks.inner),
-            taking: Some(Box::pin(async move { take(&of, &request).await })),
-        }
-    }
-
-    async fn found(mut self) -> Result<Found> {
-        match &mut self.taking {
-            Some(taking) => {
-                let found = taking.await;
-                self.taking = None;
-                found
-            }
-            None => Ok(Found::default()),
-        }
+impl Handed {
+    fn found(mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 }
 
-impl Drop for Handover {
+impl Drop for Handed {
     fn drop(&mut self) {
-        let Some(taking) = self.taking.take() else {
+        let claims = std::mem::take(&mut self.found.claims);
+        if claims.is_empty() {
             return;
-        };
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         let tasks = Arc::clone(&self.tasks);
+        let release = |claim: Claim| TaskSettle::Release {
+            token: claim.lease.token,
+        };
+        let batch = claims.into_iter().map(release).collect();
         runtime.spawn(async move {
-            let Ok(found) = taking.await else { return };
-            let release = |claim: Claim| TaskSettle::Release {
-                token: claim.lease.token,
-            };
-            let batch = found.claims.into_iter().map(release).collect();
             if let Err(error) = tasks.settle(batch).await {
                 tracing::debug!(%error, "a claim that nobody waits for runs out by its lease");
             }

@@ -161,12 +161,22 @@ async fn closing_ends_a_send_that_waits_for_admission(cx: Context) -> Outcome {
     let ended = ended.map_err(|_| Failure::new("the send still waits after closing"))?;
     let ended = ended.map_err(|error| Failure::new(error.to_string()))?;
     let closed = expect_kind(ended, ErrorKind::Closed)?;
-    if closed.is_ambiguous() {
-        // A service hears a little later that nobody waits, and may accept it before.
-        return ensure_eq(said(&desk.next().await?), "a", "the first message");
-    }
     desk.all_say(&["a"]).await?;
-    desk.stays_empty().await
+    if !closed.is_ambiguous() {
+        return desk.stays_empty().await;
+    }
+    // A service hears a little later that nobody waits, and may accept it before; once.
+    let (consumer, mut more) = (&desk.consumer, Vec::new());
+    for _ in 0..2 {
+        if let Some(delivery) = consumer.receive_one(&desk.group, desk.timing.quiet).await? {
+            desk.ack(&delivery).await?;
+            more.push(said(&delivery));
+        }
+    }
+    if more.is_empty() {
+        return Ok(());
+    }
+    ensure_eq(more, ["b"], "what follows the first message")
 }
 
 async fn namespaces_see_nothing_of_each_other(cx: Context) -> Outcome {

@@ -17,6 +17,16 @@ local function first_of(key)
   return first and tonumber(first)
 end
 
+-- Puts the words back that were popped from `first` on, with their scores.
+local function put_rest_back(popped, first)
+  local rest, count = {}, 0
+  for at = first, #popped, 2 do
+    rest[count + 1], rest[count + 2] = popped[at + 1], popped[at]
+    count = count + 2
+  end
+  call('ZADD', READY, unpack(rest))
+end
+
 -- Takes the first messages out of what is ready: no more than wanted, and of no more bytes than
 -- allowed unless one alone has more. Answers their words as leased, and their seqs.
 local function take()
@@ -27,9 +37,7 @@ local function take()
     local seq, first, ttl, size, attempts, rest = string.match(word, PARTS)
     bytes = bytes + size
     if bytes > most_bytes and count > 0 then
-      for back = at, #popped, 2 do
-        call('ZADD', READY, popped[back + 1], popped[back])
-      end
+      put_rest_back(popped, at)
       break
     end
     if ttl ~= '0' then
