@@ -257,13 +257,31 @@ impl Own {
 
     /// Subscribes to a channel where its hash tag lies: the node that runs the scripts which publish
     /// tells its own subscribers surely, and those of the other nodes as long as its links to them
-    /// hold.
-    pub(crate) async fn subscribe_near(&self, channel: String) -> Result<(), FredError> {
-        let near = Options {
-            cluster_hash: Some(ClusterHash::FirstKey),
-            ..Options::default()
-        };
-        self.link.fred.with_options(&near).subscribe(channel).await
+    /// hold. On return the server has done so: the library says yes once it is sent, so that another
+    /// connection's commands could overtake it; a ping on the same one cannot.
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<(), FredError> {
+        let near = near(channel);
+        let fred = self.link.fred.with_options(&near);
+        fred.subscribe(channel).await?;
+        fred.ping(None).await
+    }
+
+    /// Ends a subscription.
+    pub(crate) async fn unsubscribe(&self, channel: &str) -> Result<(), FredError> {
+        let near = near(channel);
+        self.link
+            .fred
+            .with_options(&near)
+            .unsubscribe(channel)
+            .await
+    }
+}
+
+/// To the node where the hash tag of `channel` lies.
+fn near(channel: &str) -> Options {
+    Options {
+        cluster_hash: Some(ClusterHash::from(channel)),
+        ..Options::default()
     }
 }
 

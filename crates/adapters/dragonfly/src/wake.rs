@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::Message;
 use fred::types::config::Server;
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use statehouse_contracts::{Error, Result};
 use tokio::sync::broadcast::Receiver;
@@ -141,7 +142,7 @@ impl Hub {
                 hub: Arc::downgrade(self),
             }),
         };
-        self.subscribe(vec![channel.to_owned()]).await?;
+        self.subscribe(channel).await?;
         Ok(listener)
     }
 
@@ -163,9 +164,9 @@ impl Hub {
         }
     }
 
-    async fn subscribe(&self, channels: Vec<String>) -> Result<()> {
+    async fn subscribe(&self, channel: &str) -> Result<()> {
         let limit = Instant::now() + self.client.timeout();
-        match timeout_at(limit, self.own.fred().subscribe(channels)).await {
+        match timeout_at(limit, self.own.subscribe(channel)).await {
             Ok(done) => done.map_err(|error| map("listen", error, false)),
             Err(_) => Err(map("listen", timed_out(), false)),
         }
@@ -174,10 +175,10 @@ impl Hub {
     async fn unsubscribe(&self, channel: String) {
         let limit = Instant::now() + self.client.timeout();
         // A subscription that stays costs no more than some wake-ups of nobody.
-        let _ = timeout_at(limit, self.own.fred().unsubscribe(channel.clone())).await;
+        let _ = timeout_at(limit, self.own.unsubscribe(&channel)).await;
         let taken_again = self.channels.lock().contains_key(&channel);
         if taken_again {
-            match self.subscribe(vec![channel.clone()]).await {
+            match self.subscribe(&channel).await {
                 Ok(()) => self.wake(&channel),
                 Err(error) => {
                     tracing::warn!(%error, "a channel is not heard until the next connection")
@@ -195,10 +196,8 @@ impl Hub {
     /// Renews all subscriptions on a new connection, and wakes all.
     async fn renew(&self) {
         let names: Vec<String> = self.channels.lock().keys().cloned().collect();
-        if names.is_empty() {
-            return;
-        }
-        if let Err(error) = self.subscribe(names).await {
+        let again = names.iter().map(|name| self.subscribe(name));
+        if let Err(error) = try_join_all(again).await {
             tracing::warn!(%error, "the channels are not heard until the next connection");
         }
         for entry in self.channels.lock().values() {

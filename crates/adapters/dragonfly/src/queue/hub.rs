@@ -12,9 +12,9 @@ use bytes::Bytes;
 use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::Message as Published;
 use parking_lot::Mutex;
-use statehouse_contracts::{Error, ErrorKind, Received, Result};
+use statehouse_contracts::{Error, Received, Result};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::broadcast::Ear;
@@ -28,12 +28,6 @@ use crate::time::{micros, timestamp};
 /// For how long one word that somebody listens is good, and how often it is said.
 const HEARD_FOR: Duration = Duration::from_secs(60);
 const SAY_EVERY: Duration = Duration::from_secs(10);
-
-/// How a greeting begins, which the server publishes for who asks for it; and how soon it is heard.
-const GREETING: &[u8] = b"+";
-const GREETED_WITHIN: Duration = Duration::from_millis(500);
-
-type Messages = tokio::sync::broadcast::Receiver<Published>;
 
 /// The listening of one namespace; open while somebody listens.
 #[derive(Debug, Default)]
@@ -57,7 +51,7 @@ impl Hub {
             }
         };
         hearing.ears.lock().push(Arc::downgrade(ear));
-        let said = say(&hearing.store, &hearing.meta, "").await?;
+        let said = hearing.say().await?;
         // What was lost up to here is not the ear's own.
         ear.begin_after(said.last);
         Ok(hearing)
@@ -125,8 +119,11 @@ impl Hearing {
     async fn open(desk: &Desk) -> Result<Arc<Self>> {
         let own = desk.store().client.own("broadcast").await?;
         let meta = desk.session.keys.one("meta");
-        let mut messages = own.fred().message_rx();
-        let said = attune(&own, desk.store(), &meta, &mut messages).await?;
+        let messages = own.fred().message_rx();
+        own.subscribe(&format!("{meta}:cast"))
+            .await
+            .map_err(|error| map("broadcast", error, false))?;
+        let said = say(desk.store(), &meta).await?;
         let stop = CancellationToken::new();
         let hearing = Arc::new(Self {
             own,
@@ -140,9 +137,13 @@ impl Hearing {
         Ok(hearing)
     }
 
+    async fn say(&self) -> Result<Said> {
+        say(&self.store, &self.meta).await
+    }
+
     /// Says it again, and hears whether messages were not published meanwhile.
     async fn say_again(&self) {
-        match say(&self.store, &self.meta, "").await {
+        match self.say().await {
             Ok(said) => {
                 let (lost, last) = {
                     let mut heard = self.heard.lock();
@@ -157,12 +158,14 @@ impl Hearing {
     }
 
     /// Subscribes once more, on a new connection.
-    async fn renew(&self, messages: &mut Messages) {
-        match attune(&self.own, &self.store, &self.meta, messages).await {
+    async fn renew(&self) {
+        let channel = format!("{}:cast", self.meta);
+        if let Err(error) = self.own.subscribe(&channel).await {
+            tracing::debug!(%error, "a broadcast hears nothing until the next connection");
+        }
+        match self.say().await {
             Ok(said) => *self.heard.lock() = Heard::from(said.last),
-            Err(error) => {
-                tracing::debug!(%error, "a broadcast hears nothing until the next connection");
-            }
+            Err(error) => tracing::debug!(%error, "it is said later that somebody listens"),
         }
         self.miss();
     }
@@ -189,9 +192,6 @@ impl Hearing {
         if let Some(id) = bytes.strip_prefix(b"-") {
             return self.each(|ear| ear.take_back(id));
         }
-        if bytes.starts_with(GREETING) {
-            return;
-        }
         let Some(cast) = published.value.clone().into_bytes().map(Cast::read) else {
             return;
         };
@@ -213,46 +213,9 @@ impl Hearing {
     }
 }
 
-/// Subscribes to what is published, until it hears that the server greets it: who is told that it is
-/// subscribed may not be yet, and what is published in between would be missed without a word. What
-/// comes before the greeting is nobody's here.
-async fn attune(own: &Own, store: &Store, meta: &str, messages: &mut Messages) -> Result<Said> {
-    let limit = Instant::now() + store.client.timeout();
-    loop {
-        own.subscribe_near(format!("{meta}:cast"))
-            .await
-            .map_err(|error| map("broadcast", error, false))?;
-        let name = fastrand::u64(..).to_string();
-        let said = say(store, meta, &name).await?;
-        if timeout(GREETED_WITHIN, is_greeted(messages, &name)).await == Ok(true) {
-            return Ok(said);
-        }
-        if Instant::now() >= limit {
-            let what = "what the server publishes is not heard";
-            return Err(Error::new(ErrorKind::Unavailable, what).with_operation("broadcast"));
-        }
-    }
-}
-
-/// Waits for the greeting; false when nothing can be heard any more.
-async fn is_greeted(messages: &mut Messages, name: &str) -> bool {
-    loop {
-        match messages.recv().await {
-            Ok(message) => {
-                let bytes = message.value.as_bytes().unwrap_or_default();
-                if bytes.strip_prefix(GREETING) == Some(name.as_bytes()) {
-                    return true;
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return false,
-        }
-    }
-}
-
-/// Says that somebody listens, who is greeted by `name` if it has one.
-async fn say(store: &Store, meta: &str, name: &str) -> Result<Said> {
-    let arguments = vec![micros(HEARD_FOR).to_string().into(), name.into()];
+/// Says that somebody listens.
+async fn say(store: &Store, meta: &str) -> Result<Said> {
+    let arguments = vec![micros(HEARD_FOR).to_string().into()];
     let answer = store
         .client
         .script("broadcast", &scripts::LISTEN, vec![meta.into()], arguments);
@@ -308,7 +271,11 @@ impl Cast {
 }
 
 /// Tells what is published, and says again and again that somebody listens.
-async fn hear(hearing: Weak<Hearing>, mut messages: Messages, stop: CancellationToken) {
+async fn hear(
+    hearing: Weak<Hearing>,
+    mut messages: tokio::sync::broadcast::Receiver<Published>,
+    stop: CancellationToken,
+) {
     let Some(fred) = hearing.upgrade().map(|hearing| hearing.own.fred().clone()) else {
         return;
     };
@@ -331,7 +298,7 @@ async fn hear(hearing: Weak<Hearing>, mut messages: Messages, stop: Cancellation
             }
             _ = connections.recv() => {
                 let Some(hearing) = hearing.upgrade() else { return };
-                hearing.renew(&mut messages).await;
+                hearing.renew().await;
             }
             _ = ticks.tick() => {
                 let Some(hearing) = hearing.upgrade() else { return };
