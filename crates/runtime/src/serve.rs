@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -49,7 +48,7 @@ fn announce(service: &Service) {
 /// A service that listens.
 #[derive(Debug)]
 pub struct Service {
-    app: Arc<App>,
+    app: App,
     listener: TcpListener,
     address: SocketAddr,
     tokens: Vec<Token>,
@@ -83,7 +82,7 @@ impl Service {
         let address = listener
             .local_addr()
             .map_err(|error| cannot_listen(listen, &error))?;
-        let app = Arc::new(App::open(config, registry).await?);
+        let app = App::open(config, registry).await?;
         Ok(Self {
             app,
             listener,
@@ -99,7 +98,7 @@ impl Service {
     }
 
     /// The service behind the API.
-    pub fn app(&self) -> &Arc<App> {
+    pub fn app(&self) -> &App {
         &self.app
     }
 
@@ -110,13 +109,13 @@ impl Service {
     /// When the listener breaks, or what was accepted could not be finished.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let grace = self.app.config().server.shutdown_grace;
-        let router = http::router(Arc::clone(&self.app), self.tokens, self.metrics)?;
+        let router = http::router(self.app.clone(), self.tokens, self.metrics)?;
         let listener = self.listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY cannot be set");
             }
         });
-        let (app, stopping) = (Arc::clone(&self.app), CancellationToken::new());
+        let (app, stopping) = (self.app.clone(), CancellationToken::new());
         let announce = stopping.clone();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             stop.await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use statehouse_contracts::{Error, Result};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Log, LogFormat};
 
@@ -23,18 +25,43 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) for a filter that makes
 /// no sense, or when a log is there already.
 pub fn start_log(log: &Log) -> Result<()> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
-        Error::invalid(format!("log.level: {error}")).with_context("key", "log.level")
-    })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter = filter(&log.level)?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    started.map_err(|error| Error::invalid(format!("the log cannot start: {error}")))
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()
+        .map_err(|error| Error::invalid(format!("the log cannot start: {error}")))
+}
+
+/// What a level, or a list of targets with levels, lets through.
+fn filter(text: &str) -> Result<Targets> {
+    let wrong = |part: &str| {
+        Error::invalid(format!(
+            "log.level: `{part}` is no level (error, warn, info, debug, trace, off) and no target \
+             with one, such as statehouse=debug"
+        ))
+        .with_context("key", "log.level")
+    };
+    let mut filter = Targets::new();
+    for part in text.split(',').map(str::trim) {
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+            None => (None, part),
+        };
+        let level: LevelFilter = level.parse().map_err(|_| wrong(part))?;
+        filter = match target {
+            None => filter.with_default(level),
+            Some("") => return Err(wrong(part)),
+            Some(target) => filter.with_target(target, level),
+        };
+    }
+    Ok(filter)
 }
 
 /// Collects the measures of the process from now on. Call [`keep_up`] with the handle.
@@ -61,5 +88,35 @@ pub async fn keep_up(metrics: PrometheusHandle) {
     loop {
         ticks.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::filter::LevelFilter as Level;
+
+    #[test]
+    fn a_filter_is_a_level_and_targets_with_levels() -> Result<()> {
+        assert_eq!(filter("warn")?, Targets::new().with_default(Level::WARN));
+        let both = Targets::new()
+            .with_default(Level::INFO)
+            .with_target("statehouse", Level::DEBUG);
+        assert_eq!(filter("info, statehouse = debug")?, both);
+        Ok(())
+    }
+
+    #[test]
+    fn a_mistyped_filter_is_refused_by_its_part() {
+        for (text, part) in [
+            ("inof", "`inof`"),
+            ("", "``"),
+            ("info,statehouse=loud", "`statehouse=loud`"),
+            ("=debug", "`=debug`"),
+            ("info,", "``"),
+        ] {
+            let error = filter(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
     }
 }

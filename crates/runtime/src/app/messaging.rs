@@ -195,11 +195,11 @@ impl App {
     /// Those of the backends.
     pub async fn mail(&self, scope: &Scope) -> Result<Mailboxes> {
         // Starts what looks after the namespace.
-        self.services.of(&scope.namespace);
+        self.0.services.of(&scope.namespace);
         let session = self.session(scope);
         let open = || async {
-            let plan = &self.messaging.plan;
-            let references = match self.capabilities.references {
+            let plan = &self.0.messaging.plan;
+            let references = match self.0.capabilities.references {
                 Some(_) => Some(self.references(scope).await?),
                 None => None,
             };
@@ -223,7 +223,7 @@ impl App {
         scope: &Scope,
         topics: impl Iterator<Item = &'a Topic> + Send,
     ) -> Result<()> {
-        if self.messaging.plan.is_usual() {
+        if self.0.messaging.plan.is_usual() {
             return Ok(());
         }
         for mailbox in topics.filter(|topic| topic.is_mailbox()) {
@@ -249,14 +249,14 @@ impl App {
     /// [`Unsupported`](ErrorKind::Unsupported) where the backend has no broadcasts; those of
     /// [`Topics::open`].
     pub(crate) async fn hub_with_topics(&self, namespace: &Namespace) -> Result<Arc<Hub>> {
-        let hub = self.messaging.hub(namespace);
+        let hub = self.0.messaging.hub(namespace);
         let open = || async {
             let options = TopicsOptions {
-                keep: self.messaging.keep,
+                keep: self.0.messaging.keep,
                 ..TopicsOptions::default()
             };
             let mail = self.mail(&service_scope(namespace)?).await?;
-            let bus = Bus::new(self.messaging.bus);
+            let bus = Bus::new(self.0.messaging.bus);
             Topics::open(mail.messenger().clone(), bus, options).await
         };
         hub.topics.get_or_try_init(open).await?;
@@ -268,7 +268,7 @@ impl App {
     /// # Errors
     /// Those of [`Requests::open`].
     pub(crate) async fn hub_with_requests(&self, namespace: &Namespace) -> Result<Arc<Hub>> {
-        let hub = self.messaging.hub(namespace);
+        let hub = self.0.messaging.hub(namespace);
         let open = || async {
             let mail = self.mail(&service_scope(namespace)?).await?;
             Requests::open(mail, ASKER).await
@@ -282,7 +282,7 @@ impl App {
     /// # Errors
     /// Those of the backends.
     pub(crate) async fn hub_with_interrupts(&self, namespace: &Namespace) -> Result<Arc<Hub>> {
-        let hub = self.messaging.hub(namespace);
+        let hub = self.0.messaging.hub(namespace);
         let open = || async {
             let mail = self.mail(&service_scope(namespace)?).await?;
             let options = InterruptOptions::default();

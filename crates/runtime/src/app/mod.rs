@@ -4,6 +4,7 @@ mod capabilities;
 mod messaging;
 mod services;
 mod session;
+mod shared_by_all;
 mod shared_cache;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use messaging::MailPlan;
 use messaging::Messaging;
 use services::Services;
 use session::Session;
+pub(crate) use shared_by_all::SharedByAll;
 use shared_cache::SharedStore;
 
 /// Who the service's own work is done for.
@@ -34,8 +36,13 @@ const SERVICE: &str = "statehouse";
 /// The running service. Handles are opened when a scope first needs them and kept for a while;
 /// each namespace has its own background services: relay, cache feed, retention, trio feeds, and
 /// what looks after its messages.
+///
+/// Clones are the same service.
+#[derive(Clone, Debug)]
+pub struct App(SharedByAll<Inner>);
+
 #[derive(Debug)]
-pub struct App {
+struct Inner {
     config: Config,
     backends: Backends,
     capabilities: Capabilities,
@@ -76,7 +83,7 @@ impl App {
             .time_to_idle(Self::IDLE)
             .build();
         let messaging = Messaging::new(&config);
-        let app = Self {
+        let app = Self(SharedByAll::new(Inner {
             config,
             messaging,
             backends: backends.clone(),
@@ -84,7 +91,7 @@ impl App {
             sessions,
             services,
             draining: CancellationToken::new(),
-        };
+        }));
         for opened in backends.opened() {
             let namespaces = match opened.backend.namespaces().await {
                 Err(error) if !opened.roles.iter().any(|role| role.starts_with("state")) => {
@@ -95,7 +102,7 @@ impl App {
                 namespaces => namespaces?,
             };
             for namespace in namespaces {
-                app.services.of(&namespace);
+                app.0.services.of(&namespace);
             }
         }
         Ok(app)
@@ -103,22 +110,22 @@ impl App {
 
     /// The configuration it runs with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.0.config
     }
 
     /// The open backends.
     pub fn backends(&self) -> &Backends {
-        &self.backends
+        &self.0.backends
     }
 
     /// What each role can do.
     pub fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.0.capabilities
     }
 
     /// Ends when the service is about to shut down: whoever waits for something to come stops.
     pub fn draining(&self) -> &CancellationToken {
-        &self.draining
+        &self.0.draining
     }
 
     /// The namespaces that hold anything, over all backends, in order.
@@ -127,7 +134,7 @@ impl App {
     /// Those of the backends.
     pub async fn namespaces(&self) -> Result<Vec<Namespace>> {
         let mut all = Vec::new();
-        for opened in self.backends.opened() {
+        for opened in self.0.backends.opened() {
             all.extend(opened.backend.namespaces().await?);
         }
         all.sort();
@@ -140,14 +147,14 @@ impl App {
     /// # Errors
     /// Those of the backend; so for the others.
     pub async fn states(&self, scope: &Scope) -> Result<StateService> {
-        let cache = self.services.of(&scope.namespace);
+        let cache = self.0.services.of(&scope.namespace);
         let manager = self.state(scope).await?;
         Ok(StateService::new(manager, cache))
     }
 
     /// The cache of a namespace, for whoever writes without [`App::states`].
     pub fn cache(&self, namespace: &Namespace) -> Option<Arc<StateCache>> {
-        self.services.of(namespace)
+        self.0.services.of(namespace)
     }
 
     /// The state manager beneath the cache.
@@ -155,8 +162,8 @@ impl App {
     /// # Errors
     /// Those of the backend.
     pub async fn state(&self, scope: &Scope) -> Result<Arc<dyn StateManager>> {
-        self.services.of(&scope.namespace);
-        self.session(scope).state(&self.backends).await
+        self.0.services.of(&scope.namespace);
+        self.session(scope).state(&self.0.backends).await
     }
 
     /// Sending.
@@ -164,7 +171,7 @@ impl App {
     /// # Errors
     /// Those of the backend.
     pub async fn producer(&self, scope: &Scope) -> Result<Arc<dyn Producer>> {
-        self.session(scope).producer(&self.backends).await
+        self.session(scope).producer(&self.0.backends).await
     }
 
     /// Receiving.
@@ -172,7 +179,7 @@ impl App {
     /// # Errors
     /// Those of the backend.
     pub async fn consumer(&self, scope: &Scope) -> Result<Arc<dyn Consumer>> {
-        self.session(scope).consumer(&self.backends).await
+        self.session(scope).consumer(&self.0.backends).await
     }
 
     /// Tasks.
@@ -180,7 +187,7 @@ impl App {
     /// # Errors
     /// Those of the backend.
     pub async fn tasks(&self, scope: &Scope) -> Result<Arc<dyn TaskStack>> {
-        self.session(scope).tasks(&self.backends).await
+        self.session(scope).tasks(&self.0.backends).await
     }
 
     /// References.
@@ -188,20 +195,20 @@ impl App {
     /// # Errors
     /// Those of the backend.
     pub async fn references(&self, scope: &Scope) -> Result<Arc<dyn ReferenceStore>> {
-        self.session(scope).references(&self.backends).await
+        self.session(scope).references(&self.0.backends).await
     }
 
     fn session(&self, scope: &Scope) -> Arc<Session> {
-        if let Some(session) = self.sessions.get(scope) {
+        if let Some(session) = self.0.sessions.get(scope) {
             return session;
         }
         let open = || Arc::new(Session::new(scope.clone()));
-        self.sessions.get_with_by_ref(scope, open)
+        self.0.sessions.get_with_by_ref(scope, open)
     }
 
     /// Ends the waits of requests, so that they can be answered.
     pub fn drain(&self) {
-        self.draining.cancel();
+        self.0.draining.cancel();
     }
 
     /// Stops the services and closes the backends; what was accepted is finished first.
@@ -210,9 +217,9 @@ impl App {
     /// Those of the backends.
     pub async fn close(&self) -> Result<()> {
         self.drain();
-        self.messaging.close().await;
-        self.services.stop().await;
-        self.backends.close().await
+        self.0.messaging.close().await;
+        self.0.services.stop().await;
+        self.0.backends.close().await
     }
 }
 

@@ -200,7 +200,7 @@ choice! {
 section! {
     /// Logging, to standard error.
     Log at "log" {
-        /// The level (error, warn, info, debug, trace) or a filter such as `info,statehouse=debug`.
+        /// The level (error, warn, info, debug, trace, off) or a filter such as `info,statehouse=debug`.
         level: String = "info",
         /// How lines are written.
         format: LogFormat = "text",

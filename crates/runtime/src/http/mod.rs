@@ -29,7 +29,6 @@ mod transactions;
 pub(crate) mod trio;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -38,17 +37,17 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use statehouse_contracts::{Bytes, Error, Result};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::App;
+use crate::app::{App, SharedByAll};
 use crate::config::Token;
 
 use access::Access;
 
 /// What every handler works with.
 #[derive(Clone, Debug)]
-struct Api(Arc<Inner>);
+struct Api(SharedByAll<Inner>);
 
 struct Inner {
-    app: Arc<App>,
+    app: App,
     access: Access,
     metrics: Option<PrometheusHandle>,
     openapi: Bytes,
@@ -102,18 +101,14 @@ impl Api {
 ///
 /// # Errors
 /// When the description of the routes cannot be written.
-pub fn router(
-    app: Arc<App>,
-    tokens: Vec<Token>,
-    metrics: Option<PrometheusHandle>,
-) -> Result<Router> {
+pub fn router(app: App, tokens: Vec<Token>, metrics: Option<PrometheusHandle>) -> Result<Router> {
     let (routes, document) = routes().split_for_parts();
     let openapi = openapi::complete(document);
     let openapi = serde_json::to_vec(&openapi).map_err(|error| {
         Error::internal("the description of the routes cannot be written").with_source(error)
     })?;
     let access = Access::new(tokens, app.config().namespaces.default.clone())?;
-    let api = Api(Arc::new(Inner {
+    let api = Api(SharedByAll::new(Inner {
         app,
         access,
         metrics,
