@@ -16,6 +16,12 @@ pub trait Factory: Debug + Send + Sync {
     /// The URL schemes it answers to.
     fn schemes(&self) -> &'static [&'static str];
 
+    /// The parameters of its URLs that hold for the whole service unless a URL says otherwise; see
+    /// [`Registry::tuned`].
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Opens the backend at `endpoint`.
     ///
     /// # Errors
@@ -59,6 +65,18 @@ impl Registry {
             .collect()
     }
 
+    /// `endpoint` with those of `parameters` that its adapter takes and the URL does not set.
+    pub fn tuned(&self, endpoint: &Endpoint, parameters: &[(&str, String)]) -> Endpoint {
+        let factory = self.factory(endpoint.scheme());
+        let takes = factory.map_or(&[] as &[&str], |factory| factory.parameters());
+        parameters
+            .iter()
+            .filter(|(name, _)| takes.contains(name))
+            .fold(endpoint.clone(), |endpoint, (name, value)| {
+                endpoint.with_default(name, value)
+            })
+    }
+
     /// Opens the backend at `endpoint`.
     ///
     /// # Errors
@@ -66,14 +84,16 @@ impl Registry {
     /// feature that would add it or the schemes there are; and those of [`Factory::open`].
     pub async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
         let scheme = endpoint.scheme();
-        match self
-            .factories
-            .iter()
-            .find(|factory| factory.schemes().contains(&scheme))
-        {
+        match self.factory(scheme) {
             Some(factory) => factory.open(endpoint).await,
             None => Err(self.unknown(scheme)),
         }
+    }
+
+    fn factory(&self, scheme: &str) -> Option<&Arc<dyn Factory>> {
+        self.factories
+            .iter()
+            .find(|factory| factory.schemes().contains(&scheme))
     }
 
     fn unknown(&self, scheme: &str) -> Error {
@@ -105,6 +125,9 @@ mod tests {
         fn schemes(&self) -> &'static [&'static str] {
             &["nothing", "nil"]
         }
+        fn parameters(&self) -> &'static [&'static str] {
+            &["quota"]
+        }
         async fn open(&self, _: &Endpoint) -> Result<Arc<dyn Backend>> {
             Err(Error::new(ErrorKind::Unavailable, "there is nothing"))
         }
@@ -129,5 +152,18 @@ mod tests {
                 .to_string()
                 .contains("this build has nothing, nil")
         );
+    }
+
+    #[test]
+    fn an_endpoint_is_tuned_by_what_its_adapter_takes_and_its_url_leaves_open() {
+        let registry = Registry::new().with(Nothing);
+        let parameters = [("quota", "7".to_owned()), ("colour", "red".to_owned())];
+        let tuned = |url: &str| {
+            let endpoint = Endpoint::parse(url).unwrap();
+            registry.tuned(&endpoint, &parameters).to_string()
+        };
+        assert_eq!(tuned("nil:"), "nil:?quota=7");
+        assert_eq!(tuned("nil:?quota=9"), "nil:?quota=9");
+        assert_eq!(tuned("other://h"), "other://h");
     }
 }

@@ -12,21 +12,6 @@ const PLANNED: [(&str, &str); 3] = [
     ("supabase+https", "supabase"),
 ];
 
-/// The schemes of the adapter for DragonflyDB, Redis and Valkey.
-const DRAGONFLY: [&str; 6] = [
-    "dragonfly",
-    "dragonflys",
-    "redis",
-    "rediss",
-    "valkey",
-    "valkeys",
-];
-
-/// Whether URLs of this scheme take the parameters that [`tuned`] sets.
-fn is_tunable(scheme: &str) -> bool {
-    ["sqlite", "memory"].contains(&scheme) || DRAGONFLY.contains(&scheme)
-}
-
 /// The adapters of this build. A scheme that is not in it names the feature that would add it.
 pub fn registry() -> Registry {
     let registry = PLANNED
@@ -128,7 +113,16 @@ fn dragonfly(registry: Registry) -> Registry {
 
 #[cfg(not(feature = "dragonfly"))]
 fn dragonfly(registry: Registry) -> Registry {
-    DRAGONFLY.into_iter().fold(registry, |registry, scheme| {
+    [
+        "dragonfly",
+        "dragonflys",
+        "redis",
+        "rediss",
+        "valkey",
+        "valkeys",
+    ]
+    .into_iter()
+    .fold(registry, |registry, scheme| {
         registry.absent(scheme, "dragonfly")
     })
 }
@@ -141,19 +135,6 @@ fn rocketmq(registry: Registry) -> Registry {
 #[cfg(not(feature = "rocketmq"))]
 fn rocketmq(registry: Registry) -> Registry {
     registry.absent("rocketmq", "rocketmq")
-}
-
-/// `endpoint` with these parameters where its adapter takes them and the URL does not say
-/// otherwise.
-pub fn tuned(endpoint: &Endpoint, parameters: &[(&str, String)]) -> Endpoint {
-    if !is_tunable(endpoint.scheme()) {
-        return endpoint.clone();
-    }
-    parameters
-        .iter()
-        .fold(endpoint.clone(), |endpoint, (name, value)| {
-            endpoint.with_default(name, value)
-        })
 }
 
 #[cfg(test)]
@@ -200,12 +181,20 @@ mod tests {
 
     #[test]
     fn a_url_that_says_so_itself_keeps_its_parameters() {
-        let parameters = [("quota", "7".to_owned())];
-        let tuned = |url: &str| tuned(&Endpoint::parse(url).unwrap(), &parameters).to_string();
+        let (registry, parameters) = (registry(), [("quota", "7".to_owned())]);
+        let tuned = |url: &str| {
+            let endpoint = Endpoint::parse(url).unwrap();
+            registry.tuned(&endpoint, &parameters).to_string()
+        };
+        #[cfg(feature = "memory")]
         assert_eq!(tuned("memory:"), "memory:?quota=7");
+        #[cfg(feature = "memory")]
         assert_eq!(tuned("memory:?quota=9"), "memory:?quota=9");
+        #[cfg(feature = "sqlite")]
+        assert_eq!(tuned("sqlite:a.db"), "sqlite:a.db?quota=7");
+        #[cfg(feature = "dragonfly")]
+        assert_eq!(tuned("redis://h/0"), "redis://h/0?quota=7");
         assert_eq!(tuned("amqp://h/v"), "amqp://h/v");
         assert_eq!(tuned("rocketmq://h"), "rocketmq://h");
-        assert_eq!(tuned("redis://h/0"), "redis://h/0?quota=7");
     }
 }

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 
 use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use statehouse_config::{Config, Environment, Token, read_tokens};
 use statehouse_contracts::{Error, ErrorKind, Registry, Result};
+use statehouse_service::{App, http};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
-use crate::config::{Config, Environment, Token, read_tokens};
-use crate::{adapters, http, telemetry};
+use crate::{adapters, telemetry};
 
 /// Runs the service of this process until a signal ends it. One line on standard output says
 /// where it listens, once it does.

@@ -4,12 +4,11 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use statehouse_config::{Log, LogFormat};
 use statehouse_contracts::{Error, Result};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-
-use crate::config::{Log, LogFormat};
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 14] = [

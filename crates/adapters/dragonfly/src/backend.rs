@@ -45,6 +45,10 @@ impl Factory for DragonflyFactory {
         SCHEMES
     }
 
+    fn parameters(&self) -> &'static [&'static str] {
+        &["gc_interval", "quota", "task_retention"]
+    }
+
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
         let target = Target::of(endpoint)?;
         let client = Client::open(&target).await.map_err(|error| {

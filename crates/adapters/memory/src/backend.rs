@@ -26,6 +26,10 @@ impl Factory for Memory {
         &["memory"]
     }
 
+    fn parameters(&self) -> &'static [&'static str] {
+        &["gc_interval", "quota", "task_retention"]
+    }
+
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
         let store = Arc::new(Store::new(Config::of(endpoint)?));
         housekeeping::start(&store);

@@ -37,6 +37,10 @@ impl Factory for SqliteFactory {
         &[NAME]
     }
 
+    fn parameters(&self) -> &'static [&'static str] {
+        &["gc_interval", "quota", "task_retention"]
+    }
+
     async fn open(&self, endpoint: &Endpoint) -> Result<Arc<dyn Backend>> {
         let (path, config) = Config::of(endpoint)?;
         let engine = Engine::open(path, config.engine(), SCHEMA)

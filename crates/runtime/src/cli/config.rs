@@ -1,11 +1,11 @@
 //! `statehouse config`
 
+use statehouse_config::{Environment, Loaded, Sources, keys, load, read_tokens};
 use statehouse_contracts::Result;
 
 use super::Output;
 use super::args::ConfigCommand;
 use super::output::table;
-use crate::config::{Environment, Loaded, Sources, keys, load, read_tokens};
 
 /// Runs a command on the configuration of `sources`.
 ///
@@ -60,5 +60,5 @@ fn show_keys(output: &Output) -> Result<()> {
         let names: Vec<String> = keys().iter().map(|key| key.path.to_owned()).collect();
         return output.document(&names);
     }
-    output.text(&crate::config::reference())
+    output.text(&statehouse_config::reference())
 }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse_config::{Config, SharedMemory as SharedMemoryRules};
 use statehouse_contracts::{
     Backend, Consumer, Endpoint, Error, ErrorKind, Precondition, Producer, ReferenceStore, Result,
     Scope, StateKey, StateManager, TaskStack, Version,
 };
 use statehouse_messaging::{Mailboxes, SharedMemory};
+use statehouse_service::{Backends, MailPlan, TrioBackend};
 use statehouse_wire::TrioStatusDoc;
 
 use crate::adapters;
-use crate::app::MailPlan;
-use crate::backends::{Backends, TrioBackend};
-use crate::config::{Config, SharedMemory as SharedMemoryRules};
 
 /// Every role for one namespace and principal, opened when first used.
 #[derive(Clone, Debug)]
@@ -126,7 +125,7 @@ impl Desk {
         match &self.trio {
             TrioPlace::Here(trio) => {
                 let status = trio.trio(&self.scope).await?.status().await;
-                Ok(crate::http::trio::document(status))
+                Ok(statehouse_service::http::trio_document(status))
             }
             TrioPlace::There(endpoint) => adapters::trio_of_service(endpoint, &self.scope).await,
             TrioPlace::Nowhere => Err(no_trio()),

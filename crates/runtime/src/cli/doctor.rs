@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use statehouse_config::duration_text;
 use statehouse_contracts::{
     Backend, ConsumerCapability, Durability, Error, ErrorKind, Fencing, ProducerCapability,
     ReferenceCapability, Result, Scope, StateCapability, TaskCapability, Wake,
 };
 
 use super::{Desk, Output};
-use crate::config::duration_text;
 
 /// Reaches every backend of the desk and says what it can do.
 pub(super) async fn run(desk: &Desk, output: &Output) -> Result<()> {

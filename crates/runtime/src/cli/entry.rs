@@ -4,13 +4,13 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use statehouse_config::{Config, Environment, Loaded, Override, Sources, load};
 use statehouse_contracts::{Endpoint, Error, ErrorKind, Namespace, Principal, Result, Scope};
+use statehouse_service::Backends;
 
 use super::args::{Cli, Command, Common, DeskCommand, Serve};
 use super::{Desk, Output, config, doctor, exit, replay};
 use crate::adapters;
-use crate::backends::Backends;
-use crate::config::{Config, Environment, Loaded, Override, Sources, load};
 
 /// Where the token for `--url` is looked for.
 const TOKEN: &str = "STATEHOUSE_TOKEN";

@@ -7,6 +7,7 @@ use statehouse_contracts::{
     PageCursor, Result, Settle, SettleAction,
 };
 use statehouse_messaging::{Mailboxes, Messenger, Requests, Swept};
+use statehouse_service::http::pending_document;
 use statehouse_wire::{
     CountsDoc, DeadLetterDoc, GroupStatusDoc, MailboxDoc, PageDoc, PendingDoc, ReceivedDoc,
     SettledDoc,
@@ -16,7 +17,6 @@ use super::args::{QueueCommand, SettleArg};
 use super::output::table;
 use super::receive::line;
 use super::{Desk, Output, input};
-use crate::http::mailboxes::pending_document;
 
 pub(super) async fn run(command: QueueCommand, desk: &Desk, output: &Output) -> Result<()> {
     let mail = desk.mail().await?;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use statehouse_contracts::{Error, PageCursor, Result};
 use statehouse_messaging::{PutShared, SharedEvent, SharedMemory, SharedScope};
+use statehouse_service::http::{shared_document, shared_gone, shared_numbers};
 use statehouse_wire::{SharedStatsDoc, SharedWrittenDoc};
 
 use super::args::{SharedCommand, SharedWatchArgs};
 use super::output::{preview, table};
 use super::{Desk, Output, input};
-use crate::http::shared::{document, gone, numbers};
 
 pub(super) async fn run(command: SharedCommand, desk: &Desk, output: &Output) -> Result<()> {
     let memory = desk.shared().await?;
@@ -24,7 +24,7 @@ pub(super) async fn run(command: SharedCommand, desk: &Desk, output: &Output) ->
                 return output.raw(&value.value);
             }
             let shown = || preview(&value.value, &value.content_type, usize::MAX);
-            output.show(&document(&name.key, &value), shown)
+            output.show(&shared_document(&name.key, &value), shown)
         }
         SharedCommand::Put { .. } => put(command, &memory, desk, output).await,
         SharedCommand::Delete { name, when } => {
@@ -47,7 +47,7 @@ pub(super) async fn run(command: SharedCommand, desk: &Desk, output: &Output) ->
             output.done(&format!("deleted {many} values of {scope}"))
         }
         SharedCommand::Stats { scope } => {
-            let stats: SharedStatsDoc = numbers(memory.stats(&scope).await?);
+            let stats: SharedStatsDoc = shared_numbers(memory.stats(&scope).await?);
             output.show(&stats, || {
                 format!("{} values, {} bytes", stats.keys, stats.stored_bytes)
             })
@@ -111,7 +111,7 @@ async fn list(
     let documents = || {
         let documents = values
             .iter()
-            .map(|(key, value)| document(key.name(), value));
+            .map(|(key, value)| shared_document(key.name(), value));
         documents.collect()
     };
     output.page(documents, page.next, || {
@@ -152,7 +152,7 @@ async fn watch(command: SharedWatchArgs, memory: &SharedMemory, output: &Output)
 
 fn show(event: &SharedEvent, output: &Output) -> Result<()> {
     match event {
-        SharedEvent::Put { key, value } => output.show(&document(key.name(), value), || {
+        SharedEvent::Put { key, value } => output.show(&shared_document(key.name(), value), || {
             let shown = preview(&value.value, &value.content_type, usize::MAX);
             let (at, version) = (value.updated_at, value.version);
             format!("{at:.3}  {}  version {version}  {shown}", key.name())
@@ -161,7 +161,7 @@ fn show(event: &SharedEvent, output: &Output) -> Result<()> {
             key,
             version,
             expired,
-        } => output.show(&gone(key.name(), *version, *expired), || {
+        } => output.show(&shared_gone(key.name(), *version, *expired), || {
             let why = if *expired { "expired" } else { "deleted" };
             format!("{}  version {version}  ({why})", key.name())
         }),

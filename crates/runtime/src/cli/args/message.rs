@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use statehouse_config::parse_duration;
 use statehouse_contracts::{Error, GroupName, Kind, Pattern, Priority, Topic};
 use statehouse_messaging::Signal;
 
 use crate::cli::input;
-use crate::config::parse_duration;
 
 /// What a message can carry besides its content.
 #[derive(Args, Clone, Debug)]

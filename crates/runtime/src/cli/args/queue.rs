@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use statehouse_config::parse_duration;
 use statehouse_contracts::{GroupName, MessageId, Pattern};
-
-use crate::config::parse_duration;
 
 /// Look after groups, dead letters and mailboxes.
 #[derive(Debug, Subcommand)]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use statehouse_config::parse_duration;
 use statehouse_contracts::{Holder, ReferenceId};
 
 use crate::cli::input;
-use crate::config::parse_duration;
 
 /// Store and resolve large content.
 #[derive(Debug, Subcommand)]

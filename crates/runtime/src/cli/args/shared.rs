@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use statehouse_config::parse_duration;
 use statehouse_messaging::SharedScope;
 
 use super::state::When;
-use crate::config::parse_duration;
 
 /// `global`, `agent`, or a sort of scope and which one.
 fn scope(text: &str) -> Result<SharedScope, String> {

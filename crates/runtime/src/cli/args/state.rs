@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use statehouse_config::parse_duration;
 use statehouse_contracts::{FollowerName, Glob, Kind, StateKey};
 
 use crate::cli::input;
-use crate::config::parse_duration;
 
 /// A key of state: KIND/ID, where the id may hold more slashes.
 fn key(text: &str) -> Result<StateKey, String> {

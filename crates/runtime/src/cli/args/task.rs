@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use statehouse_config::parse_duration;
 use statehouse_contracts::{Kind, StackName, TaskId, WorkerName};
-
-use crate::config::parse_duration;
 
 /// Push, claim and settle tasks.
 #[derive(Debug, Subcommand)]

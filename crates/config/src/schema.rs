@@ -153,17 +153,17 @@ macro_rules! section {
         }
 
         impl $name {
-            pub(super) const KEYS: &'static [$crate::config::Key] = &[
-                $($crate::config::Key {
+            pub(super) const KEYS: &'static [$crate::Key] = &[
+                $($crate::Key {
                     path: concat!($prefix, ".", stringify!($field)),
                     default: $default,
                     about: concat!($($doc),+).trim_ascii(),
-                    expected: <$type as $crate::config::value::Setting>::expected,
+                    expected: <$type as $crate::value::Setting>::expected,
                 },)+
             ];
 
             pub(super) fn read(
-                reader: &mut $crate::config::schema::Reader<'_>,
+                reader: &mut $crate::schema::Reader<'_>,
                 prefix: &str,
             ) -> Option<Self> {
                 $(let $field = reader.read::<$type>(
@@ -191,14 +191,14 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::config::value::Setting for $name {
+        impl $crate::value::Setting for $name {
             fn expected() -> String {
                 let words = [$($word),+].map(|word| format!("{word:?}"));
                 format!("one of {}", words.join(", "))
             }
 
-            fn read(raw: &$crate::config::value::Raw) -> Result<Self, String> {
-                let word = <String as $crate::config::value::Setting>::read(raw)?;
+            fn read(raw: &$crate::value::Raw) -> Result<Self, String> {
+                let word = <String as $crate::value::Setting>::read(raw)?;
                 match word.as_str() {
                     $($word => Ok(Self::$variant),)+
                     _ => Err(String::new()),

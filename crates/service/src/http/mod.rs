@@ -10,7 +10,7 @@ mod groups;
 mod headers;
 mod history;
 mod interrupts;
-pub(crate) mod mailboxes;
+mod mailboxes;
 mod messages;
 mod openapi;
 mod outbox;
@@ -19,14 +19,14 @@ mod range;
 mod references;
 mod requests;
 mod service;
-pub(crate) mod shared;
+mod shared;
 mod stacks;
 mod states;
 mod suggest;
 mod tasks;
 mod topics;
 mod transactions;
-pub(crate) mod trio;
+mod trio;
 
 use std::future::Future;
 use std::time::Duration;
@@ -34,13 +34,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
+use statehouse_config::Token;
 use statehouse_contracts::{Bytes, Error, Result};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, SharedByAll};
-use crate::config::Token;
 
 use access::Access;
+pub use mailboxes::pending_document;
+pub use shared::{document as shared_document, gone as shared_gone, numbers as shared_numbers};
+pub use trio::document as trio_document;
 
 /// What every handler works with.
 #[derive(Clone, Debug)]

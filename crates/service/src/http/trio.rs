@@ -43,7 +43,7 @@ async fn status(State(api): State<Api>, caller: Caller) -> Answer {
 }
 
 /// The status as a document.
-pub(crate) fn document(status: TrioStatus) -> TrioStatusDoc {
+pub fn document(status: TrioStatus) -> TrioStatusDoc {
     let role = |role: RoleStatus| {
         let problem = role.reachable.err();
         TrioRoleDoc {

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use statehouse_config::{Config, Layers, ReplicaMode};
 use statehouse_contracts::{
     Backend, BackendInfo, Endpoint, Namespace, Registry, Result, Scope, StateManager,
 };
 use statehouse_layers::{Retry, Stack};
 use statehouse_state::{ReplicaMode as Replication, Trio, TrioOptions};
-
-use crate::adapters;
-use crate::config::{Config, Layers, ReplicaMode};
 
 /// The open backends of one configuration, by role.
 #[derive(Clone, Debug)]
@@ -166,7 +164,7 @@ impl Opening<'_> {
             opened.roles.push(role);
             return Ok(Arc::clone(&opened.backend));
         }
-        let tuned = adapters::tuned(endpoint, &self.parameters);
+        let tuned = self.registry.tuned(endpoint, &self.parameters);
         let opened = self.registry.open(&tuned).await;
         let backend = opened.map_err(|error| error.with_context("role", role))?;
         let backend = self.stack.wrap(backend);

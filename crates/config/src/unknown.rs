@@ -105,7 +105,7 @@ fn last(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys;
+    use crate::keys;
 
     #[test]
     fn places() {

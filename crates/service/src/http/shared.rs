@@ -233,7 +233,7 @@ async fn stats(
 }
 
 /// Numbers of a scope as a document.
-pub(crate) fn numbers(stats: SharedStats) -> SharedStatsDoc {
+pub fn numbers(stats: SharedStats) -> SharedStatsDoc {
     SharedStatsDoc {
         keys: stats.keys,
         stored_bytes: stats.stored_bytes,
@@ -274,7 +274,7 @@ fn told(seen: &SharedEvent) -> Result<Event, serde_json::Error> {
 }
 
 /// A value as a document.
-pub(crate) fn document(key: &str, value: &SharedValue) -> SharedValueDoc {
+pub fn document(key: &str, value: &SharedValue) -> SharedValueDoc {
     SharedValueDoc {
         key: key.to_owned(),
         version: value.version,
@@ -289,7 +289,7 @@ pub(crate) fn document(key: &str, value: &SharedValue) -> SharedValueDoc {
 }
 
 /// The end of a value as a document.
-pub(crate) fn gone(key: &str, version: u64, expired: bool) -> SharedGoneDoc {
+pub fn gone(key: &str, version: u64, expired: bool) -> SharedGoneDoc {
     SharedGoneDoc {
         key: key.to_owned(),
         version,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use statehouse_config::Config;
 use statehouse_contracts::{Namespace, OpId, Principal, Prune, Result, Scope, StateManager, Trim};
 use statehouse_state::{
     CacheFeed, CacheOptions, Relay, RelayOptions, Retention, RetentionOptions, StateCache,
@@ -16,7 +17,6 @@ use super::messaging::Housekeeping;
 use super::shared_cache::SharedStore;
 use super::{Capabilities, service_principal};
 use crate::backends::Backends;
-use crate::config::Config;
 
 /// The services of all namespaces.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use statehouse_config::{Config, UnknownAgents};
 use statehouse_contracts::{
     Consumer, Error, ErrorKind, Id, Kind, Namespace, Producer, ReferenceStore, Result, Scope,
     StateKey, StateManager, StateManagerExt, Topic,
@@ -23,7 +24,6 @@ use tokio_util::task::TaskTracker;
 
 use super::{App, Capabilities, service_principal};
 use crate::backends::Backends;
-use crate::config::{Config, UnknownAgents};
 
 /// Who asks for those who ask over HTTP; their own names stand in the messages.
 const ASKER: &str = "statehouse";

@@ -54,7 +54,7 @@ variable stands for none.
 prints every value with its origin, passwords hidden. Keep secrets in environment variables or \
 files, and name those here.
 
-<!-- Written from the table of keys; UPDATE_DOCS=1 cargo test -p statehouse-runtime writes it anew. -->
+<!-- Written from the table of keys; UPDATE_DOCS=1 cargo test -p statehouse-config writes it anew. -->
 ";
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
         let page = fs::read_to_string(path).unwrap().replace("\r\n", "\n");
         assert!(
             page == reference(),
-            "run UPDATE_DOCS=1 cargo test -p statehouse-runtime"
+            "run UPDATE_DOCS=1 cargo test -p statehouse-config"
         );
     }
 }

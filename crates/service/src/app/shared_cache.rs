@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse_config::Config;
 use statehouse_contracts::{Backend, Endpoint, ErrorKind, RecordCache, Registry, Result, Scope};
 use statehouse_state::{SharedCache, SharedCacheOptions, StateCache};
 use tokio::sync::OnceCell;
-
-use crate::config::Config;
 
 /// Where the shared cache is, and how it is used.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
+use statehouse_config::Token;
 use statehouse_contracts::{Error, ErrorKind, Namespace, Principal, Scope};
 use statehouse_wire::header as ours;
 
 use super::headers::text;
 use super::problem::Problem;
-use crate::config::Token;
 
 /// The tokens of the service, by their digest, so that finding one takes the same time whatever
 /// it shares with a right one.

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use statehouse_config::CompressionChoice;
 use statehouse_contracts::{
     Bytes, Compression, Error, Holder, PageCursor, PutContent, ReferenceId, ReferenceInfo,
     ReferenceKind, ReferenceQuery, Result, Scope,
@@ -22,7 +23,6 @@ use super::extract::{Caller, Large, Optional, Path, Query};
 use super::headers::{self, has_already, parsed, set, set_ours, set_time};
 use super::problem::{Answer, Problem, json};
 use super::range::{Asked, asked};
-use crate::config::CompressionChoice;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()

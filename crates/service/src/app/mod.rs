@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use statehouse_config::Config;
 use statehouse_contracts::{
     Consumer, Error, Namespace, Principal, Producer, ReferenceStore, Registry, Result, Scope,
     StateManager, TaskStack,
@@ -19,7 +20,6 @@ use statehouse_state::{StateCache, StateService};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::Backends;
-use crate::config::Config;
 
 pub use capabilities::Capabilities;
 pub(crate) use messaging::Hub;

@@ -262,7 +262,7 @@ async fn make_plain<'a>(
 }
 
 /// A message that waits as a document.
-pub(crate) fn pending_document(pending: Pending) -> PendingDoc {
+pub fn pending_document(pending: Pending) -> PendingDoc {
     PendingDoc {
         id: pending.id,
         sender: pending.sender,
