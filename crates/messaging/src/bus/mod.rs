@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 pub use options::{BusFilter, BusOptions, BusOverflow, Subscribe};
 pub use pattern::BusPattern;
-use subscription::Subscriber;
+use subscription::{Pushed, Subscriber};
 pub use subscription::{Subscription, SubscriptionId, SubscriptionInfo};
 pub use topic::TopicStats;
 use topic::{Route, TopicState};
@@ -141,15 +141,29 @@ impl Bus {
         let expires_at = message.ttl.map_or(u64::MAX, until);
         let topic = self.topic(&message.topic);
         let route = self.route(&message.topic, &topic);
-        let trace = Publish::begin(&message);
+        let (trace, id) = (Publish::begin(&message), message.id);
         let mut published = Published::default();
-        for subscriber in &route.subscribers {
-            let pushed = subscriber.push(&message, expires_at);
+        let mut offered = |subscriber: &Subscriber, pushed: Pushed| {
             trace.delivered(subscriber, pushed);
             published.delivered += usize::from(pushed.delivered);
             published.dropped += usize::from(pushed.dropped);
+        };
+        if let Some((last, others)) = route.subscribers.split_last() {
+            for subscriber in others {
+                let pushed = match subscriber.hears(&message) {
+                    true => subscriber.push(Arc::clone(&message), expires_at),
+                    false => Pushed::default(),
+                };
+                offered(subscriber, pushed);
+            }
+            // The last one gets ours: one more share of it would cost as much as its buffer.
+            let pushed = match last.hears(&message) {
+                true => last.push(message, expires_at),
+                false => Pushed::default(),
+            };
+            offered(last, pushed);
         }
-        topic.count(message.id, published);
+        topic.count(id, published);
         trace.end(published);
         Ok(published)
     }

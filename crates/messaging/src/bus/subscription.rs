@@ -134,11 +134,8 @@ impl Subscriber {
         }
     }
 
-    /// Takes a message, or not; never waits for room.
-    pub(super) fn push(&self, message: &Arc<Message>, expires_at: u64) -> Pushed {
-        if self.closed.load(Ordering::Relaxed) || !self.hears(message) {
-            return Pushed::default();
-        }
+    /// Takes a message that it hears, or not; never waits for room.
+    pub(super) fn push(&self, message: Arc<Message>, expires_at: u64) -> Pushed {
         let mut buffer = self.buffer.lock();
         let waiting = buffer.held.len() + self.batched.load(Ordering::Relaxed);
         let full = waiting >= self.capacity;
@@ -154,7 +151,7 @@ impl Subscriber {
             buffer.held.pop_front();
         }
         buffer.held.push_back(Held {
-            message: Arc::clone(message),
+            message,
             expires_at,
         });
         let parked = std::mem::take(&mut buffer.parked);
@@ -170,7 +167,7 @@ impl Subscriber {
     }
 
     pub(super) fn hears(&self, message: &Message) -> bool {
-        self.everything || self.filter.matches(message)
+        !self.closed.load(Ordering::Relaxed) && (self.everything || self.filter.matches(message))
     }
 
     pub(super) fn close(&self) {
