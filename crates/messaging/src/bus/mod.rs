@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::Guard;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use foldhash::fast::FixedState;
 use parking_lot::RwLock;
 use statehouse_contracts::{Error, Message, Result, Topic};
@@ -26,7 +25,7 @@ pub use pattern::BusPattern;
 use subscription::{Pushed, Subscriber};
 pub use subscription::{Subscription, SubscriptionId, SubscriptionInfo};
 pub use topic::TopicStats;
-use topic::{Route, TopicState};
+use topic::{Counts, Route};
 use trace::Publish;
 use trie::Routes;
 
@@ -79,7 +78,7 @@ struct Inner {
     subscriptions: RwLock<Subscriptions>,
     /// That of the subscriptions, to be read without their lock.
     generation: AtomicU64,
-    topics: DashMap<Topic, Arc<TopicState>, FixedState>,
+    topics: DashMap<Topic, Arc<Route>, FixedState>,
     /// How many topics have become known.
     known: AtomicU64,
     /// How many topics there must be for the next look at idle ones.
@@ -139,8 +138,7 @@ impl Bus {
         }
         let until = |ttl| self.now().saturating_add(nanos(ttl));
         let expires_at = message.ttl.map_or(u64::MAX, until);
-        let topic = self.topic(&message.topic);
-        let route = self.route(&message.topic, &topic);
+        let route = self.route(&message.topic);
         let (trace, id) = (Publish::begin(&message), message.id);
         let mut published = Published::default();
         let mut offered = |subscriber: &Subscriber, pushed: Pushed| {
@@ -163,7 +161,7 @@ impl Bus {
             };
             offered(last, pushed);
         }
-        topic.count(id, published);
+        route.counts.add(id, published);
         trace.end(published);
         Ok(published)
     }
@@ -258,22 +256,23 @@ impl Bus {
     pub fn topic_stats(&self, topic: &Topic) -> Result<TopicStats> {
         self.tidy();
         let subscribers = self.listeners(topic);
-        let state = self.0.topics.get(topic).map(|state| Arc::clone(&state));
-        if state.is_none() && subscribers == 0 {
+        let counts = self.0.topics.get(topic);
+        let counts = counts.map(|route| Arc::clone(&route.counts));
+        if counts.is_none() && subscribers == 0 {
             return Err(Error::not_found(format!("topic not found: {topic}")));
         }
-        let count = |counter: fn(&TopicState) -> &AtomicU64| {
-            let counter = state.as_deref().map(counter);
+        let count = |counter: fn(&Counts) -> &AtomicU64| {
+            let counter = counts.as_deref().map(counter);
             counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
         };
         Ok(TopicStats {
             topic: topic.clone(),
-            published: count(|state| &state.published),
-            delivered: count(|state| &state.delivered),
-            dropped: count(|state| &state.dropped),
+            published: count(|counts| &counts.published),
+            delivered: count(|counts| &counts.delivered),
+            dropped: count(|counts| &counts.dropped),
             subscribers,
-            created_at: state.as_ref().map(|state| state.created_at),
-            last_published_at: state.as_ref().and_then(|state| state.last_at()),
+            created_at: counts.as_ref().map(|counts| counts.created_at),
+            last_published_at: counts.as_ref().and_then(|counts| counts.last_at()),
         })
     }
 
@@ -345,54 +344,85 @@ impl Bus {
         }
     }
 
-    fn topic(&self, name: &Topic) -> Arc<TopicState> {
-        if let Some(topic) = self.0.topics.get(name) {
-            return Arc::clone(&topic);
+    fn route(&self, name: &Topic) -> Arc<Route> {
+        let generation = self.0.generation.load(Ordering::Acquire);
+        match self.0.topics.get(name) {
+            Some(route) if route.generation == generation => Arc::clone(&route),
+            found => {
+                let known = found.is_some();
+                drop(found);
+                self.find_route(name, known)
+            }
         }
-        if self.0.topics.len() >= self.0.tidy_at.load(Ordering::Relaxed) {
+    }
+
+    /// Finds out who hears a topic now, for this publish and the next ones.
+    #[cold]
+    fn find_route(&self, name: &Topic, known: bool) -> Arc<Route> {
+        if !known && self.0.topics.len() >= self.0.tidy_at.load(Ordering::Relaxed) {
             self.tidy();
         }
-        let number = self.0.known.fetch_add(1, Ordering::Relaxed);
-        let new = || Arc::new(TopicState::new(number, self.now()));
-        Arc::clone(&self.0.topics.entry(name.clone()).or_insert_with(new))
-    }
-
-    fn route(&self, name: &Topic, topic: &TopicState) -> Guard<Arc<Route>> {
-        let route = topic.route.load();
-        if route.generation == self.0.generation.load(Ordering::Acquire) {
-            return route;
-        }
         let subscriptions = self.0.subscriptions.read();
-        let route = Arc::new(Route {
-            generation: subscriptions.generation,
-            subscribers: subscriptions.routes.matching(name),
-        });
+        let generation = subscriptions.generation;
+        let subscribers = subscriptions.routes.matching(name);
         drop(subscriptions);
-        topic.route.store(Arc::clone(&route));
-        Guard::from_inner(route)
+        let route = |counts| {
+            Arc::new(Route {
+                generation,
+                subscribers,
+                counts,
+            })
+        };
+        // What is replaced is dropped when the entry is no longer locked: who is gone may be its
+        // last subscriber.
+        let (route, _replaced) = match self.0.topics.entry(name.clone()) {
+            Entry::Occupied(mut entry) => {
+                let route = route(Arc::clone(&entry.get().counts));
+                let replaced = entry.insert(Arc::clone(&route));
+                (route, Some(replaced))
+            }
+            Entry::Vacant(entry) => {
+                let number = self.0.known.fetch_add(1, Ordering::Relaxed);
+                let route = route(Arc::new(Counts::new(number, self.now())));
+                entry.insert(Arc::clone(&route));
+                (route, None)
+            }
+        };
+        route
     }
 
-    /// Forgets idle topics, the longest idle ones of too many, and who no longer listens.
+    /// Forgets who no longer listens, idle topics, and the longest idle ones of too many.
     fn tidy(&self) {
         let Inner {
             topics, options, ..
         } = &*self.0;
+        let generation = self.0.generation.load(Ordering::Acquire);
+        let stale = topics
+            .iter_mut()
+            .filter(|route| route.generation != generation && !route.subscribers.is_empty());
+        let replaced: Vec<Arc<Route>> = stale
+            .map(|mut route| {
+                let nobody = Arc::new(Route {
+                    generation: 0,
+                    subscribers: Vec::new(),
+                    counts: Arc::clone(&route.counts),
+                });
+                std::mem::replace(&mut *route, nobody)
+            })
+            .collect();
+        drop(replaced);
         let now = self.now();
         let idle = nanos(options.topic_idle);
-        topics.retain(|_, topic| now - topic.quiet_since(now).0.min(now) < idle);
+        topics.retain(|_, route| now - route.counts.quiet_since(now).0.min(now) < idle);
         if topics.len() >= options.max_topics {
-            let quiet = topics.iter().map(|topic| topic.quiet_since(now));
+            let quiet = topics.iter().map(|route| route.counts.quiet_since(now));
             let mut quiet: Vec<(u64, u64)> = quiet.collect();
             let excess = quiet.len().saturating_sub(options.max_topics * 3 / 4);
             if let Some(last_to_go) = excess.checked_sub(1) {
                 let limit = *quiet.select_nth_unstable(last_to_go).1;
-                topics.retain(|_, topic| topic.quiet_since(now) > limit);
+                topics.retain(|_, route| route.counts.quiet_since(now) > limit);
             }
         }
-        let generation = self.0.generation.load(Ordering::Acquire);
-        topics
-            .iter()
-            .for_each(|topic| topic.forget_route(generation));
         let next = (topics.len() * 2).max(TIDY).min(options.max_topics);
         self.0.tidy_at.store(next, Ordering::Relaxed);
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use statehouse_contracts::{MessageId, Timestamp, Topic};
 
 use super::Published;
@@ -28,15 +27,16 @@ pub struct TopicStats {
     pub last_published_at: Option<Timestamp>,
 }
 
-/// Who hears a topic, as of a generation of the subscriptions.
-#[derive(Debug, Default)]
+/// Who hears a topic, as of a generation of the subscriptions, and what is counted for it.
+#[derive(Debug)]
 pub(super) struct Route {
     pub(super) generation: u64,
     pub(super) subscribers: Vec<Arc<Subscriber>>,
+    pub(super) counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
-pub(super) struct TopicState {
+pub(super) struct Counts {
     pub(super) published: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) dropped: AtomicU64,
@@ -48,10 +48,9 @@ pub(super) struct TopicState {
     /// How many messages there were when the bus last looked, and when that had changed.
     seen: AtomicU64,
     changed: AtomicU64,
-    pub(super) route: ArcSwap<Route>,
 }
 
-impl TopicState {
+impl Counts {
     pub(super) fn new(number: u64, now: u64) -> Self {
         Self {
             published: AtomicU64::new(0),
@@ -62,11 +61,10 @@ impl TopicState {
             number,
             seen: AtomicU64::new(0),
             changed: AtomicU64::new(now),
-            route: ArcSwap::default(),
         }
     }
 
-    pub(super) fn count(&self, id: MessageId, published: Published) {
+    pub(super) fn add(&self, id: MessageId, published: Published) {
         self.last.store(made_at(id), Ordering::Relaxed);
         self.published.fetch_add(1, Ordering::Relaxed);
         let counts = [
@@ -91,13 +89,6 @@ impl TopicState {
         let last = self.last.load(Ordering::Relaxed);
         let last = i64::try_from(last).ok().filter(|last| *last > 0)?;
         Timestamp::from_millisecond(last).ok()
-    }
-
-    /// Lets go of subscribers that may be gone.
-    pub(super) fn forget_route(&self, generation: u64) {
-        if self.route.load().generation != generation {
-            self.route.store(Arc::default());
-        }
     }
 }
 

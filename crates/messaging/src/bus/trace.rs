@@ -11,14 +11,38 @@ use super::subscription::{Pushed, Subscriber};
 use crate::trace::micros;
 
 /// One message on its way to subscribers.
-pub(super) struct Publish(Option<(Span, Instant)>);
+pub(super) struct Publish(Option<Traced>);
+
+struct Traced {
+    span: Span,
+    started: Instant,
+}
 
 impl Publish {
     #[inline]
     pub(super) fn begin(message: &Message) -> Self {
-        if !tracing::enabled!(tracing::Level::TRACE) {
-            return Self(None);
+        Self(tracing::enabled!(tracing::Level::TRACE).then(|| Traced::begin(message)))
+    }
+
+    /// It came to one of them, or its filter kept it away.
+    #[inline]
+    pub(super) fn delivered(&self, subscriber: &Subscriber, pushed: Pushed) {
+        if let Some(traced) = &self.0 {
+            traced.delivered(subscriber, pushed);
         }
+    }
+
+    #[inline]
+    pub(super) fn end(self, published: Published) {
+        if let Some(traced) = self.0 {
+            traced.end(published);
+        }
+    }
+}
+
+impl Traced {
+    #[cold]
+    fn begin(message: &Message) -> Self {
         let span = tracing::trace_span!(
             "bus.publish",
             topic = %message.topic,
@@ -28,15 +52,14 @@ impl Publish {
             dropped = Empty,
             latency_us = Empty,
         );
-        Self(Some((span, Instant::now())))
+        let started = Instant::now();
+        Self { span, started }
     }
 
-    /// It came to one of them, or its filter kept it away.
-    #[inline]
-    pub(super) fn delivered(&self, subscriber: &Subscriber, pushed: Pushed) {
-        let Some((span, _)) = &self.0 else { return };
+    #[cold]
+    fn delivered(&self, subscriber: &Subscriber, pushed: Pushed) {
         tracing::trace_span!(
-            parent: span,
+            parent: &self.span,
             "bus.deliver",
             subscription = %subscriber.id,
             agent = subscriber.agent,
@@ -47,14 +70,11 @@ impl Publish {
         .in_scope(|| {});
     }
 
-    #[inline]
-    pub(super) fn end(self, published: Published) {
-        let Some((span, started)) = self.0 else {
-            return;
-        };
-        span.record("delivered", published.delivered);
-        span.record("dropped", published.dropped);
-        span.record("latency_us", micros(started));
+    #[cold]
+    fn end(self, published: Published) {
+        self.span.record("delivered", published.delivered);
+        self.span.record("dropped", published.dropped);
+        self.span.record("latency_us", micros(self.started));
     }
 }
 
