@@ -53,10 +53,12 @@ fn filter(text: &str) -> Result<Targets> {
             Some((target, level)) => (Some(target.trim()), level.trim()),
             None => (None, part),
         };
+        if level.is_empty() || target == Some("") {
+            return Err(wrong(part));
+        }
         let level: LevelFilter = level.parse().map_err(|_| wrong(part))?;
         filter = match target {
             None => filter.with_default(level),
-            Some("") => return Err(wrong(part)),
             Some(target) => filter.with_target(target, level),
         };
     }
