@@ -119,6 +119,25 @@ impl Config {
             .unwrap_or(&self.backends.default)
     }
 
+    /// The URLs of all backends that are named, with their keys.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&'static str, &Endpoint)> {
+        let (backends, trio) = (&self.backends, &self.trio);
+        let others = [
+            ("backends.state", &backends.state),
+            ("backends.messages", &backends.messages),
+            ("backends.tasks", &backends.tasks),
+            ("backends.references", &backends.references),
+            ("backends.trio.main", &trio.main),
+            ("backends.trio.replica", &trio.replica),
+            ("backends.trio.rollback", &trio.rollback),
+            ("cache.url", &self.cache.url),
+        ];
+        let named = others
+            .into_iter()
+            .filter_map(|(key, endpoint)| Some((key, endpoint.as_ref()?)));
+        std::iter::once(("backends.default", &backends.default)).chain(named)
+    }
+
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let server = Server::read(reader, "server");
         let tokens = reader.read_list("server.tokens", TokenConfig::read);
@@ -219,6 +238,15 @@ pub struct Loaded {
     pub shown: Vec<Shown>,
     /// The file that was read.
     pub file: Option<PathBuf>,
+}
+
+impl Loaded {
+    /// What is wrong with the value of `key`, with the place where it was set.
+    pub fn problem(&self, key: &str, text: impl Into<String>) -> Problem {
+        let shown = self.shown.iter().find(|shown| shown.key == key);
+        let origin = shown.map_or(&Origin::Default, |shown| &shown.origin);
+        Problem::at(origin, key, text)
+    }
 }
 
 /// Loads the configuration.

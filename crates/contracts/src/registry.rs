@@ -65,6 +65,18 @@ impl Registry {
             .collect()
     }
 
+    /// Whether this build has an adapter for `endpoint`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where it has none, as for [`Registry::open`].
+    pub fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        let scheme = endpoint.scheme();
+        match self.factory(scheme) {
+            Some(_) => Ok(()),
+            None => Err(self.unknown(scheme)),
+        }
+    }
+
     /// `endpoint` with those of `parameters` that its adapter takes and the URL does not set.
     pub fn tuned(&self, endpoint: &Endpoint, parameters: &[(&str, String)]) -> Endpoint {
         let factory = self.factory(endpoint.scheme());

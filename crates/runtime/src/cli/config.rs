@@ -1,11 +1,12 @@
 //! `statehouse config`
 
 use statehouse_config::{Environment, Loaded, Sources, keys, load, read_tokens};
-use statehouse_contracts::Result;
+use statehouse_contracts::{Error, Registry, Result};
 
 use super::Output;
 use super::args::ConfigCommand;
 use super::output::table;
+use crate::adapters;
 
 /// Runs a command on the configuration of `sources`.
 ///
@@ -24,12 +25,27 @@ pub(super) fn run(
         ConfigCommand::Check => {
             let loaded = load(sources)?;
             read_tokens(&loaded.config.tokens, environment)?;
+            check_backends(&loaded, &adapters::registry())?;
             let from = loaded
                 .file
                 .map_or("no file".to_owned(), |file| file.display().to_string());
             output.done(&format!("the configuration is right ({from})"))
         }
     }
+}
+
+/// Whether this build has an adapter for each backend that is named.
+///
+/// # Errors
+/// [`Unsupported`](statehouse_contracts::ErrorKind::Unsupported), with where the URL was set.
+pub(super) fn check_backends(loaded: &Loaded, registry: &Registry) -> Result<()> {
+    for (key, endpoint) in loaded.config.endpoints() {
+        registry.check(endpoint).map_err(|error| {
+            let problem = loaded.problem(key, error.to_string());
+            Error::new(error.kind(), problem.to_string())
+        })?;
+    }
+    Ok(())
 }
 
 fn show(loaded: &Loaded, output: &Output) -> Result<()> {

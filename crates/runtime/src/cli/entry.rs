@@ -52,7 +52,11 @@ where
     let Cli { common, command } = cli;
     let output = Output::new(common.json);
     match command {
-        Command::Serve(flags) => serve(configuration(&common, serve_flags(&flags))?.config).await,
+        Command::Serve(flags) => {
+            let loaded = configuration(&common, serve_flags(&flags))?;
+            config::check_backends(&loaded, &adapters::registry())?;
+            serve(loaded.config).await
+        }
         Command::Desk(command) => at_desk(&common, &output, DeskWork::Command(command)).await,
         Command::Replay(command) => at_desk(&common, &output, DeskWork::Replay(command)).await,
         Command::Doctor => at_desk(&common, &output, DeskWork::Doctor).await,
@@ -92,9 +96,9 @@ enum DeskWork {
 
 /// Opens the desk, does the work until it is done or interrupted, and closes what was opened.
 async fn at_desk(common: &Common, output: &Output, work: DeskWork) -> Result<()> {
-    let config = configuration(common, Vec::new())?.config;
-    let scope = scope(common, &config)?;
-    let opened = Opened::open(common, &config, scope).await?;
+    let loaded = configuration(common, Vec::new())?;
+    let scope = scope(common, &loaded.config)?;
+    let opened = Opened::open(common, &loaded, scope).await?;
     let done = tokio::select! {
         done = do_work(work, &opened.desk, output) => done,
         _ = tokio::signal::ctrl_c() => {
@@ -121,8 +125,8 @@ struct Opened {
 }
 
 impl Opened {
-    async fn open(common: &Common, config: &Config, scope: Scope) -> Result<Self> {
-        let registry = adapters::registry();
+    async fn open(common: &Common, loaded: &Loaded, scope: Scope) -> Result<Self> {
+        let (registry, config) = (adapters::registry(), &loaded.config);
         if let Some(url) = &common.url {
             let mut endpoint = Endpoint::parse(url)?;
             if std::env::var_os(TOKEN).is_some() {
@@ -135,6 +139,7 @@ impl Opened {
                 backends: None,
             });
         }
+        config::check_backends(loaded, &registry)?;
         let backends = Backends::open(config, &registry).await?;
         let desk = Desk::of_backends(backends.clone(), scope, config);
         Ok(Self {

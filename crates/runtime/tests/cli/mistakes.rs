@@ -112,6 +112,15 @@ fn configuration_and_listening() {
     place
         .run(&["config", "check"])
         .fails(2, &["lisen", "listen"]);
+    let gopher = b"[backends]\nmessages = \"gopher://127.0.0.1\"\n";
+    place.write("statehouse.toml", gopher);
+    for command in [&["config", "check"][..], &["serve"], &["doctor"]] {
+        let words = [
+            "statehouse.toml:2: backends.messages",
+            "\"gopher\" is unknown",
+        ];
+        place.run(command).fails(8, &words);
+    }
     std::fs::remove_file(place.path().join("statehouse.toml")).unwrap();
     place
         .run(&["serve", "--listen", "0.0.0.0:7999"])
