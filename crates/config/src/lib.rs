@@ -6,7 +6,7 @@
 //! sources win. Without any, the service listens on 127.0.0.1:7717 and keeps everything in
 //! `statehouse.db` in the working directory.
 //!
-//! Every key stands once, in `sections.rs`, with its type, default and meaning; [`keys`] lists
+//! Every key stands once, in `sections.rs` or `messaging.rs`, with its type, default and meaning; [`keys`] lists
 //! them. Loading reports everything that is wrong, not the first thing, and every value knows its
 //! [`Origin`].
 
@@ -119,23 +119,30 @@ impl Config {
             .unwrap_or(&self.backends.default)
     }
 
-    /// The URLs of all backends that are named, with their keys.
-    pub fn endpoints(&self) -> impl Iterator<Item = (&'static str, &Endpoint)> {
+    /// The URLs of the backends that some role is kept in, with the keys that name them.
+    pub fn endpoints(&self) -> Vec<(&'static str, &Endpoint)> {
         let (backends, trio) = (&self.backends, &self.trio);
-        let others = [
+        let stores = [
+            ("backends.trio.main", &trio.main),
+            ("backends.trio.replica", &trio.replica),
+            ("backends.trio.rollback", &trio.rollback),
+        ];
+        let is_trio = stores.iter().all(|(_, store)| store.is_some());
+        let roles = [
             ("backends.state", &backends.state),
             ("backends.messages", &backends.messages),
             ("backends.tasks", &backends.tasks),
             ("backends.references", &backends.references),
-            ("backends.trio.main", &trio.main),
-            ("backends.trio.replica", &trio.replica),
-            ("backends.trio.rollback", &trio.rollback),
-            ("cache.url", &self.cache.url),
         ];
-        let named = others
-            .into_iter()
-            .filter_map(|(key, endpoint)| Some((key, endpoint.as_ref()?)));
-        std::iter::once(("backends.default", &backends.default)).chain(named)
+        let roles = &roles[usize::from(is_trio)..];
+        let named = stores.iter().chain(roles);
+        let mut found: Vec<_> = named
+            .filter_map(|(key, endpoint)| Some((*key, endpoint.as_ref()?)))
+            .collect();
+        if roles.iter().any(|(_, endpoint)| endpoint.is_none()) {
+            found.push(("backends.default", &backends.default));
+        }
+        found
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {

@@ -58,6 +58,26 @@ fn nothing_at_all_is_the_laptop() {
 }
 
 #[test]
+fn only_backends_that_keep_something_are_named() {
+    let keys = |text: &str| {
+        let config = load_file(text).unwrap().config;
+        let keys = config.endpoints().into_iter().map(|(key, _)| key);
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(keys(""), ["backends.default"]);
+    let roles = "messages = \"memory:\"\ntasks = \"memory:\"\nreferences = \"memory:\"\n";
+    let state = keys(&format!("[backends]\nstate = \"memory:\"\n{roles}"));
+    let named = ["backends.messages", "backends.tasks", "backends.references"];
+    assert_eq!(state[0], "backends.state");
+    assert_eq!(state[1..], named);
+    let trio = "main = \"memory:\"\nreplica = \"memory:\"\nrollback = \"memory:\"\n";
+    let trio = keys(&format!("[backends]\n{roles}[backends.trio]\n{trio}"));
+    let stores = ["main", "replica", "rollback"].map(|store| format!("backends.trio.{store}"));
+    assert_eq!(trio[..3], stores);
+    assert_eq!(trio[3..], named);
+}
+
+#[test]
 fn every_key_is_shown_with_its_default() {
     let loaded = load_environment(&[]).unwrap();
     let shown: Vec<&str> = loaded.shown.iter().map(|row| row.key.as_str()).collect();

@@ -16,8 +16,9 @@ pub trait Factory: Debug + Send + Sync {
     /// The URL schemes it answers to.
     fn schemes(&self) -> &'static [&'static str];
 
-    /// The parameters of its URLs that hold for the whole service unless a URL says otherwise; see
-    /// [`Registry::tuned`].
+    /// The parameters of its URLs that the configuration sets for the whole service where a URL does
+    /// not: of `gc_interval` and `task_retention` (durations, such as `60000ms`) and `quota` (bytes)
+    /// those that it takes. See [`Registry::tuned`].
     fn parameters(&self) -> &'static [&'static str] {
         &[]
     }

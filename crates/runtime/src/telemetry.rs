@@ -38,7 +38,8 @@ pub fn start_log(log: &Log) -> Result<()> {
         .map_err(|error| Error::invalid(format!("the log cannot start: {error}")))
 }
 
-/// What a level, or a list of targets with levels, lets through.
+/// What a level, or a list of targets with levels, lets through. The library's own reading would
+/// take a mistyped level for a target, and let all of that through.
 fn filter(text: &str) -> Result<Targets> {
     let wrong = |part: &str| {
         Error::invalid(format!(
@@ -53,7 +54,7 @@ fn filter(text: &str) -> Result<Targets> {
             Some((target, level)) => (Some(target.trim()), level.trim()),
             None => (None, part),
         };
-        if level.is_empty() || target == Some("") {
+        if level.is_empty() || target.is_some_and(|target| !is_target(target)) {
             return Err(wrong(part));
         }
         let level: LevelFilter = level.parse().map_err(|_| wrong(part))?;
@@ -63,6 +64,12 @@ fn filter(text: &str) -> Result<Targets> {
         };
     }
     Ok(filter)
+}
+
+/// Whether this can be a path of modules; spans and fields are not understood.
+fn is_target(text: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "_:-.".contains(c);
+    !text.is_empty() && text.chars().all(is_part)
 }
 
 /// Collects the measures of the process from now on. Call [`keep_up`] with the handle.
@@ -115,6 +122,8 @@ mod tests {
             ("info,statehouse=loud", "`statehouse=loud`"),
             ("=debug", "`=debug`"),
             ("info,", "``"),
+            ("statehouse[http]=debug", "`statehouse[http]=debug`"),
+            ("state house=debug", "`state house=debug`"),
         ] {
             let error = filter(text).expect_err(text).to_string();
             assert!(error.contains(part), "{text:?}: {error}");

@@ -366,7 +366,7 @@ impl Bus {
         let generation = subscriptions.generation;
         let subscribers = subscriptions.routes.matching(name);
         drop(subscriptions);
-        let route = |counts| {
+        let with = |counts| {
             Arc::new(Route {
                 generation,
                 subscribers,
@@ -377,13 +377,13 @@ impl Bus {
         // last subscriber.
         let (route, _replaced) = match self.0.topics.entry(name.clone()) {
             Entry::Occupied(mut entry) => {
-                let route = route(Arc::clone(&entry.get().counts));
+                let route = with(Arc::clone(&entry.get().counts));
                 let replaced = entry.insert(Arc::clone(&route));
                 (route, Some(replaced))
             }
             Entry::Vacant(entry) => {
                 let number = self.0.known.fetch_add(1, Ordering::Relaxed);
-                let route = route(Arc::new(Counts::new(number, self.now())));
+                let route = with(Arc::new(Counts::new(number, self.now())));
                 entry.insert(Arc::clone(&route));
                 (route, None)
             }

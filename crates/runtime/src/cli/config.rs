@@ -1,7 +1,7 @@
 //! `statehouse config`
 
-use statehouse_config::{Environment, Loaded, Sources, keys, load, read_tokens};
-use statehouse_contracts::{Error, Registry, Result};
+use statehouse_config::{Environment, Loaded, Problem, Problems, Sources, keys, load, read_tokens};
+use statehouse_contracts::{Endpoint, Error, ErrorKind, Registry, Result};
 
 use super::Output;
 use super::args::ConfigCommand;
@@ -11,8 +11,8 @@ use crate::adapters;
 /// Runs a command on the configuration of `sources`.
 ///
 /// # Errors
-/// [`InvalidArgument`](statehouse_contracts::ErrorKind::InvalidArgument) with everything that is
-/// wrong.
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) with everything that is wrong;
+/// [`Unsupported`](ErrorKind::Unsupported) with the URLs that this build has no adapter for.
 pub(super) fn run(
     command: ConfigCommand,
     sources: &Sources,
@@ -25,7 +25,7 @@ pub(super) fn run(
         ConfigCommand::Check => {
             let loaded = load(sources)?;
             read_tokens(&loaded.config.tokens, environment)?;
-            check_backends(&loaded, &adapters::registry())?;
+            check_backends(&loaded, shared_cache(&loaded), &adapters::registry())?;
             let from = loaded
                 .file
                 .map_or("no file".to_owned(), |file| file.display().to_string());
@@ -34,18 +34,33 @@ pub(super) fn run(
     }
 }
 
-/// Whether this build has an adapter for each backend that is named.
+/// Whether this build has an adapter for each of the backends that are opened, and for `others`.
 ///
 /// # Errors
-/// [`Unsupported`](statehouse_contracts::ErrorKind::Unsupported), with where the URL was set.
-pub(super) fn check_backends(loaded: &Loaded, registry: &Registry) -> Result<()> {
-    for (key, endpoint) in loaded.config.endpoints() {
-        registry.check(endpoint).map_err(|error| {
-            let problem = loaded.problem(key, error.to_string());
-            Error::new(error.kind(), problem.to_string())
-        })?;
+/// [`Unsupported`](ErrorKind::Unsupported) with every URL for which it has none, and where that was
+/// set.
+pub(super) fn check_backends<'a>(
+    loaded: &'a Loaded,
+    others: impl IntoIterator<Item = (&'static str, &'a Endpoint)>,
+    registry: &Registry,
+) -> Result<()> {
+    let endpoints = loaded.config.endpoints().into_iter().chain(others);
+    let problems: Vec<Problem> = endpoints
+        .filter_map(|(key, endpoint)| {
+            let error = registry.check(endpoint).err()?;
+            Some(loaded.problem(key, error.to_string()))
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let text = Problems(problems).to_string();
+    Err(Error::new(ErrorKind::Unsupported, text))
+}
+
+/// The cache that services share, which commands do without.
+pub(super) fn shared_cache(loaded: &Loaded) -> Option<(&'static str, &Endpoint)> {
+    Some(("cache.url", loaded.config.cache.url.as_ref()?))
 }
 
 fn show(loaded: &Loaded, output: &Output) -> Result<()> {

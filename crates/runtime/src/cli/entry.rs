@@ -54,7 +54,8 @@ where
     match command {
         Command::Serve(flags) => {
             let loaded = configuration(&common, serve_flags(&flags))?;
-            config::check_backends(&loaded, &adapters::registry())?;
+            let cache = config::shared_cache(&loaded);
+            config::check_backends(&loaded, cache, &adapters::registry())?;
             serve(loaded.config).await
         }
         Command::Desk(command) => at_desk(&common, &output, DeskWork::Command(command)).await,
@@ -139,7 +140,7 @@ impl Opened {
                 backends: None,
             });
         }
-        config::check_backends(loaded, &registry)?;
+        config::check_backends(loaded, None, &registry)?;
         let backends = Backends::open(config, &registry).await?;
         let desk = Desk::of_backends(backends.clone(), scope, config);
         Ok(Self {
