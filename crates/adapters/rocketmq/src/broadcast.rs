@@ -109,6 +109,7 @@ impl Hub {
         let brokers = client.brokers()?;
         let mut lines = Vec::new();
         for broker in brokers.iter() {
+            log::queued(client, broker).await?;
             let keyed = made.key_queues(broker);
             for (topic, queues) in [(&topics.keyed, keyed), (&topics.priority, PRIORITY_QUEUES)] {
                 lines.extend((0..queues as i32).map(|id| Queue { broker, topic, id }));

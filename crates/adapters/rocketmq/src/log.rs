@@ -1,20 +1,21 @@
 //! Reading a queue's log without taking anything from it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_protocol::code::request_code::RequestCode;
 use rocketmq_protocol::common::message::message_decoder;
-use statehouse_contracts::Result;
+use statehouse_contracts::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::error::code;
 use crate::groups::Groups;
 use crate::request::Request;
 use crate::session::Broker;
+use crate::settings::figures;
 
 /// The most messages of one answer.
 pub(crate) const PAGE: u32 = 32;
@@ -25,6 +26,9 @@ const WITH_FILTER: u32 = 1 << 2;
 
 /// How much later than asked a waiting request is answered: the broker looks every five seconds.
 const LATE: Duration = Duration::from_secs(6);
+
+/// The pause before asking again how far the broker is.
+const SOON: Duration = Duration::from_millis(2);
 
 /// Answers that carry no message.
 const NOTHING_YET: i32 = 19;
@@ -117,12 +121,12 @@ pub(crate) async fn read_one(
         .filter(|message| message.queue_offset() == offset))
 }
 
-/// Where the next message of a queue will lie: also after what was accepted just now.
+/// Where the next message of a queue will lie. What the broker has accepted counts once it is
+/// [`queued`].
 pub(crate) async fn end(client: &Arc<Client>, queue: Queue<'_>) -> Result<i64> {
     let request = Request::new(RequestCode::GetMaxOffset)
         .text("topic", queue.topic.clone())
-        .field("queueId", queue.id)
-        .field("committed", false);
+        .field("queueId", queue.id);
     let answer = client
         .call("look for the end", &queue.broker.address, request)
         .await?;
@@ -130,4 +134,29 @@ pub(crate) async fn end(client: &Arc<Client>, queue: Queue<'_>) -> Result<i64> {
         return Ok(0);
     }
     answer.success("look for the end")?.number("offset")
+}
+
+/// Waits until what the broker has accepted by now is in its queues, where it comes a moment later.
+/// A broker that does not let us see how far it is counts as done.
+pub(crate) async fn queued(client: &Arc<Client>, broker: &Broker) -> Result<()> {
+    let until = Instant::now() + client.config.timeout;
+    let mut accepted = None;
+    loop {
+        let figures = figures(client, broker).await?;
+        let figure = |name: &str| figures.get(name)?.parse::<i64>().ok();
+        let (Some(end), Some(behind)) =
+            (figure("commitLogMaxOffset"), figure("dispatchBehindBytes"))
+        else {
+            return Ok(());
+        };
+        if end - behind >= *accepted.get_or_insert(end) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let text = format!("the broker {} is behind by {behind} bytes", broker.name);
+            return Err(Error::new(ErrorKind::Unavailable, text));
+        }
+        // sleep: the broker tells how far it is, and not when it will be there
+        tokio::time::sleep(SOON).await;
+    }
 }

@@ -285,20 +285,27 @@ async fn values(client: &Arc<Client>, broker: &Broker) -> Result<HashMap<String,
 
 /// The broker's version, such as `5.5.0`.
 async fn version(client: &Arc<Client>, broker: &Broker) -> Result<Option<String>> {
+    let table = figures(client, broker).await?;
+    let version = table.get("brokerVersionDesc");
+    Ok(version.map(|text| text.trim_start_matches('V').replace('_', ".")))
+}
+
+/// What the broker tells of itself as it runs; nothing when not everybody may ask, or when it has
+/// just started and has no answer yet.
+pub(crate) async fn figures(
+    client: &Arc<Client>,
+    broker: &Broker,
+) -> Result<HashMap<String, String>> {
     #[derive(Deserialize)]
     struct Table {
         table: HashMap<String, String>,
     }
     let request = Request::new(RequestCode::GetBrokerRuntimeInfo);
-    let answer = client.call("version", &broker.address, request).await?;
-    let answer = match answer.success("version") {
-        Ok(answer) => answer,
-        // Not everybody may ask, and a broker that has just started has no answer yet.
-        Err(_) => return Ok(None),
-    };
-    let table: Table = answer.json()?;
-    let version = table.table.get("brokerVersionDesc");
-    Ok(version.map(|text| text.trim_start_matches('V').replace('_', ".")))
+    let answer = client.call("figures", &broker.address, request).await?;
+    match answer.success("figures") {
+        Ok(answer) => Ok(answer.json::<Table>()?.table),
+        Err(_) => Ok(HashMap::new()),
+    }
 }
 
 #[cfg(test)]
