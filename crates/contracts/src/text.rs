@@ -9,6 +9,7 @@ pub(crate) enum Text {
 }
 
 impl Text {
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Text::Static(text) => text,
@@ -18,6 +19,7 @@ impl Text {
 }
 
 impl PartialEq for Text {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         let (text, other) = (self.as_str(), other.as_str());
         // Names are cloned more often than made twice.
