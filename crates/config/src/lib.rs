@@ -6,9 +6,9 @@
 //! sources win. Without any, the service listens on 127.0.0.1:7717 and keeps everything in
 //! `statehouse.db` in the working directory.
 //!
-//! Every key stands once, in `sections.rs` or `messaging.rs`, with its type, default and meaning; [`keys`] lists
-//! them. Loading reports everything that is wrong, not the first thing, and every value knows its
-//! [`Origin`].
+//! Every key stands once, in `sections.rs` or `messaging.rs`, with its type, default and meaning;
+//! [`keys`] lists them. Loading reports everything that is wrong, not the first thing, and every
+//! value knows its [`Origin`].
 
 mod earlier;
 mod environment;
