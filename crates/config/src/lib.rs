@@ -13,6 +13,7 @@
 mod earlier;
 mod environment;
 mod file;
+mod log;
 mod loom;
 mod messaging;
 mod problem;

@@ -58,6 +58,26 @@ fn nothing_at_all_is_the_laptop() {
 }
 
 #[test]
+fn a_log_level_is_a_level_and_targets_with_levels() {
+    let level = |text: &str| load_file(&format!("[log]\nlevel = \"{text}\""));
+    let both = level("info, statehouse = debug").unwrap().config.log;
+    let parts = vec![(None, "info"), (Some("statehouse"), "debug")];
+    assert_eq!(both.filter(), Ok(parts));
+    for (text, part) in [
+        ("inof", "`inof`"),
+        ("info,statehouse=loud", "`statehouse=loud`"),
+        ("=debug", "`=debug`"),
+        ("info,", "``"),
+        ("statehouse[http]=debug", "`statehouse[http]=debug`"),
+        ("state house=debug", "`state house=debug`"),
+    ] {
+        let told = texts(level(text));
+        assert!(told.contains("statehouse.toml:2: log.level: "), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
 fn only_backends_that_keep_something_are_named() {
     let keys = |text: &str| {
         let config = load_file(text).unwrap().config;
@@ -125,21 +145,21 @@ fn flags_over_environment_over_file() {
     let file = directory.path().join("other.toml");
     fs::write(
         &file,
-        "[log]\nlevel = \"file\"\nformat = \"json\"\n[layers]\ntimeout = \"1s\"\n",
+        "[log]\nlevel = \"error\"\nformat = \"json\"\n[layers]\ntimeout = \"1s\"\n",
     )
     .unwrap();
     let loaded = load(&Sources {
         file: Some(file.clone()),
         directory: directory.path().to_owned(),
         environment: [
-            ("STATEHOUSE_LOG__LEVEL", "environment"),
+            ("STATEHOUSE_LOG__LEVEL", "warn"),
             ("STATEHOUSE_LAYERS__TIMEOUT", "2s"),
         ]
         .into_iter()
         .collect(),
         overrides: vec![
-            Override::new("log.level", "first", "--log"),
-            Override::new("log.level", "flag", "--log"),
+            Override::new("log.level", "debug", "--log"),
+            Override::new("log.level", "trace", "--log"),
         ],
     })
     .unwrap();
@@ -154,7 +174,7 @@ fn flags_over_environment_over_file() {
             .to_vec();
     let from_file = format!("{}:3", file.display());
     let expected = [
-        ("flag", "flag --log"),
+        ("trace", "flag --log"),
         ("2s", "environment STATEHOUSE_LAYERS__TIMEOUT"),
         ("json", from_file.as_str()),
         ("256", "default"),

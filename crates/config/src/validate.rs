@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Config;
 use super::problem::{Origin, Problem};
 use super::schema::Shown;
+use super::{Config, Log};
 
 /// Checks the rules, and names the origin of the key at fault.
 pub(super) fn check(config: &Config, shown: &[Shown]) -> Vec<Problem> {
@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, shown: &[Shown]) -> Vec<Problem> {
     rules.trio(config);
     rules.cache(config);
     rules.durations(config);
+    rules.log(config);
     rules.problems
 }
 
@@ -72,6 +73,18 @@ impl Rules<'_> {
             self.wrong(
                 "backends.state",
                 "states are kept either here or in backends.trio; remove one",
+            );
+        }
+    }
+
+    fn log(&mut self, config: &Config) {
+        if let Err(part) = config.log.filter() {
+            self.wrong(
+                "log.level",
+                format!(
+                    "`{part}` is no level ({}) and no target with one, such as statehouse=debug",
+                    Log::LEVELS.join(", ")
+                ),
             );
         }
     }
